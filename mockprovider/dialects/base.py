@@ -1,0 +1,127 @@
+"""What a dialect is: from an HTTP body to an `Ask`, and from deltas to payloads.
+
+A dialect is stateless and shared; what one exchange needs is in its `Voice`, and its encoder is made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mockprovider.errors import RequestError
+from mockprovider.payload import Affixes, Payload
+from mockprovider.reply import Delta, Reply
+from mockprovider.seed import Seed
+from mockprovider.timeline import Control, Stage, Timed
+from mockprovider.tokens import count
+
+__all__ = ["Ask", "Dialect", "Encoder", "ToolSpec", "Usage", "Voice"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool that the request offers. parameters: a JSON Schema, or None for a tool without arguments."""
+
+    name: str
+    parameters: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the client asked for, in no provider's words.
+
+    messages: (role, text) in order, all text parts of a message joined. choices: how many answers (`n`).
+    must_call: `any`, the name of a tool, or None. schema: the JSON Schema of a structured answer, `{}` for any
+    object, None for free text. options: what only the dialect itself understands.
+    """
+
+    model: str
+    stream: bool
+    messages: tuple[tuple[str, str], ...]
+    choices: int = 1
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
+    must_call: str | None = None
+    schema: Mapping[str, Any] | None = None
+    options: Any = None
+
+    @property
+    def answers_tool(self) -> bool:
+        """Whether the last message is a tool's result, so that an agent's loop should end with text."""
+        return bool(self.messages) and self.messages[-1][0] == "tool"
+
+    def prompt_tokens(self) -> int:
+        """How many tokens the texts of the prompt are, by the project's own cutter."""
+        return sum(count(text) for _, text in self.messages)
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens that were really sent, counted while they pass. reasoning is a part of completion."""
+
+    completion: int = 0
+    reasoning: int = 0
+
+
+@dataclass(slots=True)
+class Voice:
+    """What one exchange's encoder needs besides the deltas.
+
+    key: what the ids are derived from, together with the seed; created: seconds since the epoch; ttft: seconds.
+    """
+
+    ask: Ask
+    reply: Reply
+    seed: Seed
+    key: tuple[object, ...]
+    created: int
+    ttft: float = 0.0
+
+    def id(self, length: int, purpose: str, *parts: object) -> str:
+        """An identifier of letters and digits, of this exchange alone."""
+        return self.seed.name(length, "ids", purpose, *self.key, *parts)
+
+    def hex(self, length: int, purpose: str) -> str:
+        """An identifier of hexadecimal digits, of this exchange alone."""
+        return self.seed.hex(length, "ids", purpose, *self.key)
+
+
+class Encoder(Stage[Delta, Payload]):
+    """A dialect's encoder: from deltas to payloads, counting what it sends."""
+
+    usage: Usage
+
+    def affixes(self, choice: int) -> Affixes | None:
+        """The composed form of a text delta of this choice, or None where deltas differ by more than their text."""
+        return None
+
+    def feed(self, timed: Timed[Delta | Control]) -> Iterable[Timed[Payload | Control]]:
+        raise NotImplementedError
+
+
+class Dialect(Protocol):
+    """A provider's endpoint that answers prompts."""
+
+    name: str
+    path: str
+    """The path of its endpoint; only POST is answered."""
+
+    def parse(self, body: bytes, headers: Mapping[str, str]) -> Ask:
+        """The body as an Ask. RequestError, with the provider's wording, where the provider would refuse it."""
+
+    def stream(self, voice: Voice) -> Encoder:
+        """The encoder of a streamed reply."""
+
+    def whole(self, voice: Voice) -> Encoder:
+        """The encoder of a whole reply: keeps all deltas and yields one payload when the source ends."""
+
+    def headers(self, voice: Voice, *, stream: bool) -> tuple[tuple[str, str], ...]:
+        """The header section of a successful reply, without framing headers."""
+
+    def error(self, error: RequestError, request_id: str) -> tuple[tuple[tuple[str, str], ...], bytes]:
+        """Headers and body of an error, in the provider's shape."""
+
+    def check_reply(self, reply: Reply) -> None:
+        """SettingError where this dialect has no word for a part of the reply."""

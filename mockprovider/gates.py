@@ -1,0 +1,74 @@
+"""Gates: where a test holds a stream until it lets it go on, instead of sleeping."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from mockprovider.errors import SettingError
+
+__all__ = ["Gates", "position"]
+
+_AFTER_TOKEN = re.compile(r"after-token-([1-9]\d{0,8})")
+
+
+def position(gate: str) -> int:
+    """Where a gate's name says it stands: how many tokens have been sent there; -1: before the end.
+
+    Names: `before-head`, `after-first-token`, `after-token-N`, `before-end`. SettingError for any other.
+    """
+    if gate == "before-head":
+        return 0
+    if gate == "after-first-token":
+        return 1
+    if gate == "before-end":
+        return -1
+    match = _AFTER_TOKEN.fullmatch(gate)
+    if match is None:
+        raise SettingError(f"unknown gate {gate!r}; allowed: before-head, after-first-token, after-token-N, before-end")
+    return int(match[1])
+
+
+class Gates:
+    """The closed gates of one namespace, and who waits at each. To be used on the server's loop."""
+
+    def __init__(self) -> None:
+        self._closed: dict[str, dict[Callable[[], None], None]] = {}
+
+    def hold(self, gate: str) -> None:
+        """Close the gate: streams that begin from now on stop there. SettingError for an unknown name."""
+        position(gate)
+        self._closed.setdefault(gate, {})
+
+    def release(self, gate: str) -> int:
+        """Open the gate and let everybody go on; returns how many waited. SettingError if it was not closed."""
+        waiting = self._closed.pop(gate, None)
+        if waiting is None:
+            raise SettingError(f"gate {gate!r} is not held; held: {', '.join(self._closed) or 'none'}")
+        for resume in waiting:
+            resume()
+        return len(waiting)
+
+    def release_all(self) -> None:
+        """Open every gate."""
+        for gate in tuple(self._closed):
+            self.release(gate)
+
+    def positions(self) -> dict[int, str]:
+        """The closed gates by position."""
+        return {position(gate): gate for gate in self._closed}
+
+    def waiting(self) -> dict[str, int]:
+        """How many streams wait at each closed gate."""
+        return {gate: len(waiting) for gate, waiting in self._closed.items()}
+
+    def wait(self, gate: str, resume: Callable[[], None]) -> bool:
+        """Call `resume` when the gate opens; False if it is open already."""
+        if gate not in self._closed:
+            return False
+        self._closed[gate][resume] = None
+        return True
+
+    def leave(self, gate: str, resume: Callable[[], None]) -> None:
+        """Wait no longer."""
+        self._closed.get(gate, {}).pop(resume, None)

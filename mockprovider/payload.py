@@ -1,0 +1,57 @@
+"""The item between levels 3 and 2: what one event carries.
+
+A payload holds its bytes first; its document is parsed only where somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mockprovider.jsontext import dumps, escape
+
+__all__ = ["Affixes", "Payload"]
+
+
+class Payload:
+    """What one event carries: the bytes of a JSON document, or of a sentinel such as `[DONE]`, and its event name."""
+
+    __slots__ = ("data", "name")
+
+    def __init__(self, data: bytes, name: str | None = None) -> None:
+        self.data = data
+        self.name = name
+
+    @classmethod
+    def of(cls, document: Any, name: str | None = None) -> Payload:
+        """From a document, in compact JSON."""
+        return cls(dumps(document), name)
+
+    @property
+    def document(self) -> Any:
+        """The document, parsed anew each time. ValueError where the payload is no JSON."""
+        return json.loads(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Affixes:
+    """The bytes around a text delta's escaped text, the same for every delta of a choice.
+
+    Where a dialect pads each event with random characters, they stand between `middle` and `suffix`, drawn by `pad`.
+    """
+
+    prefix: bytes
+    suffix: bytes
+    middle: bytes = b""
+    pad: Callable[[str], bytes] | None = None
+
+    def within(self, before: bytes, after: bytes) -> Affixes:
+        """The same with more bytes around."""
+        return Affixes(before + self.prefix, self.suffix + after, self.middle, self.pad)
+
+    def around(self, text: str) -> bytes:
+        """The bytes of a delta of this text."""
+        pad = b"" if self.pad is None else self.middle + self.pad(text)
+        return self.prefix + escape(text) + pad + self.suffix

@@ -1,0 +1,341 @@
+"""Level 4: what the model says, in no provider's words.
+
+A `Reply` is a script: parts in order. `deltas` plays one choice of it as the small steps in which providers stream
+it; `paced` interleaves the choices and gives each step its gap. Iterators throughout, so a reply may be endless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TypeAlias
+
+from mockprovider.errors import SettingError
+from mockprovider.jsontext import dumps
+from mockprovider.pace import Timing
+from mockprovider.timeline import NOWHERE, Control, Hold, Timed
+from mockprovider.tokens import cut
+
+__all__ = [
+    "Delta",
+    "Finish",
+    "Part",
+    "Reasoning",
+    "ReasoningDelta",
+    "Refusal",
+    "RefusalDelta",
+    "Reply",
+    "Start",
+    "Text",
+    "TextDelta",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolCallStart",
+    "deltas",
+    "paced",
+    "plain_text",
+]
+
+# ---------------------------------------------------------------------------------------------------- the script
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Answer text: a str, delivered exactly, or a function that returns its pieces, which may be endless."""
+
+    text: str | Callable[[], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """Text that a reasoning model shows of its thinking."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The model declines, in its own field beside the answer text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool. arguments: a JSON object, or a str that is sent as it stands, valid JSON or not."""
+
+    name: str
+    arguments: Mapping[str, object] | str
+    id: str | None = None
+
+    @property
+    def arguments_text(self) -> str:
+        """The arguments as the JSON text that is streamed."""
+        if isinstance(self.arguments, str):
+            return self.arguments
+        try:
+            return dumps(dict(self.arguments)).decode()
+        except (TypeError, ValueError) as error:
+            raise SettingError(f"tool call {self.name!r}: arguments are not JSON: {error}") from error
+
+
+Part: TypeAlias = Text | Reasoning | Refusal | ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the model says to one request.
+
+    parts: in order; finish: `stop`, `length`, `tool_calls` or `content_filter`, or any other text, or None: what
+    follows from the parts and the request's limits. Every choice of a request with `n > 1` gets the same reply.
+    """
+
+    parts: tuple[Part, ...]
+    finish: str | None = None
+
+    @classmethod
+    def of(cls, *parts: str | Part | Reply, finish: str | None = None) -> Reply:
+        """From texts, parts, or one finished reply. SettingError for anything else."""
+        if len(parts) == 1 and isinstance(parts[0], Reply) and finish is None:
+            return parts[0]
+        made: list[Part] = []
+        for part in parts:
+            if isinstance(part, str):
+                made.append(Text(part))
+            elif isinstance(part, Text | Reasoning | Refusal | ToolCall):
+                made.append(part)
+            else:
+                raise SettingError(
+                    f"a reply is made of str, Text, Reasoning, Refusal and ToolCall, not {type(part).__name__}"
+                )
+        return cls(tuple(made), finish)
+
+    @property
+    def calls(self) -> int:
+        """How many tools the reply calls."""
+        return sum(isinstance(part, ToolCall) for part in self.parts)
+
+
+def plain_text(reply: Reply) -> str:
+    """The scripted answer text, for a person to read. Endless texts are shown as an ellipsis."""
+    return "".join(part.text if isinstance(part.text, str) else "…" for part in reply.parts if isinstance(part, Text))
+
+
+# ---------------------------------------------------------------------------------------------------- the deltas
+# Plain classes with slots, not frozen dataclasses: one is made for every token.
+
+
+class Start:
+    """A choice begins. opens: the type of the reply's first part; calls: how many tools it will call."""
+
+    __slots__ = ("calls", "choice", "opens")
+    tokens = 0
+
+    def __init__(self, choice: int, opens: type[Part] | None, calls: int) -> None:
+        self.choice = choice
+        self.opens = opens
+        self.calls = calls
+
+
+class TextDelta:
+    """Some answer text. tokens: how many tokens it counts for."""
+
+    __slots__ = ("choice", "text", "tokens")
+
+    def __init__(self, text: str, choice: int = 0, tokens: int = 1) -> None:
+        self.text = text
+        self.choice = choice
+        self.tokens = tokens
+
+
+class ReasoningDelta(TextDelta):
+    """Some of the thinking."""
+
+    __slots__ = ()
+
+
+class RefusalDelta(TextDelta):
+    """Some of a refusal."""
+
+    __slots__ = ()
+
+
+class ToolCallStart:
+    """A tool call begins. index: its number in the reply, from 0."""
+
+    __slots__ = ("choice", "id", "index", "name")
+    tokens = 0
+
+    def __init__(self, index: int, id: str, name: str, choice: int = 0) -> None:
+        self.index = index
+        self.id = id
+        self.name = name
+        self.choice = choice
+
+
+class ToolCallDelta(TextDelta):
+    """Some of a tool call's arguments, as JSON text."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int, text: str, choice: int = 0, tokens: int = 1) -> None:
+        super().__init__(text, choice, tokens)
+        self.index = index
+
+
+class Finish:
+    """A choice ends. reason: `stop`, `length`, `tool_calls`, `content_filter` or any other text."""
+
+    __slots__ = ("choice", "reason")
+    tokens = 0
+
+    def __init__(self, reason: str, choice: int = 0) -> None:
+        self.reason = reason
+        self.choice = choice
+
+
+Delta: TypeAlias = Start | TextDelta | ReasoningDelta | RefusalDelta | ToolCallStart | ToolCallDelta | Finish
+
+
+# ------------------------------------------------------------------------------------------ from script to deltas
+
+
+def deltas(
+    reply: Reply,
+    *,
+    choice: int,
+    call_id: Callable[[int], str],
+    max_tokens: int | None = None,
+    stop: Sequence[str] = (),
+    tokens_per_payload: int = 1,
+) -> Iterator[Delta]:
+    """One choice of the reply, step by step, ended by its limits as a provider ends it.
+
+    call_id: makes the id of the n-th tool call that has none of its own. max_tokens counts every token: text,
+    reasoning, refusal and tool arguments. A stop sequence ends the answer text before its first occurrence.
+    """
+    yield Start(choice, type(reply.parts[0]) if reply.parts else None, reply.calls)
+    left = max_tokens if max_tokens is not None else -1
+    calls = 0
+    for part in reply.parts:
+        if isinstance(part, ToolCall):
+            yield ToolCallStart(calls, part.id or call_id(calls), part.name, choice)
+            index, calls = calls, calls + 1
+            for text, tokens in _groups(cut(part.arguments_text), tokens_per_payload, left):
+                yield ToolCallDelta(index, text, choice, tokens)
+                left -= tokens
+        else:
+            kind = _DELTAS[type(part)]
+            stopped = _Stopped()
+            pieces: Iterable[str] = (part.text,) if isinstance(part.text, str) else part.text()
+            if stop and isinstance(part, Text):
+                pieces = stopped.before(pieces, stop)
+            if left < 0 and tokens_per_payload == 1:
+                # The common case, without the bookkeeping of limits and groups.
+                for piece in pieces:
+                    for token in cut(piece):
+                        yield kind(token, choice)
+                pieces = ()
+            for text, tokens in _groups(chain.from_iterable(map(cut, pieces)), tokens_per_payload, left):
+                yield kind(text, choice, tokens)
+                left -= tokens
+            if stopped.found:
+                yield Finish(reply.finish or "stop", choice)
+                return
+        if left == 0:
+            yield Finish(reply.finish or "length", choice)
+            return
+    yield Finish(reply.finish or ("tool_calls" if calls else "stop"), choice)
+
+
+_DELTAS: dict[type[Part], type[TextDelta]] = {
+    Text: TextDelta,
+    Reasoning: ReasoningDelta,
+    Refusal: RefusalDelta,
+}
+
+
+def _groups(tokens: Iterable[str], size: int, left: int) -> Iterator[tuple[str, int]]:
+    """Tokens joined `size` at a time, at most `left` of them in all (-1: no limit), with their number."""
+    if left == 0:
+        return
+    group: list[str] = []
+    for token in tokens:
+        group.append(token)
+        left -= 1
+        if len(group) == size or left == 0:
+            yield "".join(group), len(group)
+            group.clear()
+            if left == 0:
+                return
+    if group:
+        yield "".join(group), len(group)
+
+
+class _Stopped:
+    """Cuts a text before the first stop sequence, over the boundaries of its pieces."""
+
+    found = False
+
+    def before(self, pieces: Iterable[str], stop: Sequence[str]) -> Iterator[str]:
+        keep = max(map(len, stop)) - 1
+        held = ""
+        for piece in pieces:
+            held += piece
+            places = [place for place in (held.find(sequence) for sequence in stop) if place >= 0]
+            if places:
+                self.found = True
+                if min(places):
+                    yield held[: min(places)]
+                return
+            if len(held) > keep:
+                yield held[: len(held) - keep]
+                held = held[len(held) - keep :]
+        if held:
+            yield held
+
+
+def paced(
+    choices: Sequence[Iterator[Delta]], timing: Timing, holds: Mapping[int, str]
+) -> Iterator[Timed[Delta | Control]]:
+    """The choices interleaved, one token-bearing step of each in turn, every step with its gap.
+
+    The first step comes after the TTFT; each further token takes one ITL, and so does the end. A step that carries
+    several tokens comes when its last token is ready. `holds` are gates by position: the number of tokens that
+    have been sent when the stream waits there (0: before the first delta; -1: before the last finish).
+    """
+    if 0 in holds:
+        yield 0.0, Hold(holds[0]), NOWHERE
+    itl = timing.itl
+    gap, sent = timing.ttft, 0
+    running = list(choices)
+    while running:
+        leads = True  # the first choice of a round takes the time; the others come with it
+        for source in tuple(running):
+            for delta in source:
+                tokens = delta.tokens
+                if not tokens:
+                    if -1 in holds and len(running) == 1 and isinstance(delta, Finish):
+                        yield gap, Hold(holds[-1]), NOWHERE
+                        gap = 0.0
+                    yield gap, delta, (delta.choice, -1)
+                    gap = 0.0
+                    continue
+                if leads and tokens > 1:
+                    gap += sum(itl() for _ in range(tokens - 1))
+                yield gap, delta, (delta.choice, sent)
+                gap = 0.0
+                if holds:
+                    for position in range(sent + 1, sent + tokens + 1):
+                        if position in holds:
+                            yield 0.0, Hold(holds[position]), NOWHERE
+                sent += tokens
+                leads = False
+                if len(running) > 1:
+                    break
+                gap = itl()
+                leads = True
+            else:
+                running.remove(source)
+        gap += itl()

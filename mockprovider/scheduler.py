@@ -1,0 +1,259 @@
+"""One timer for all streams of a loop, by absolute deadlines.
+
+Streams that are due in the same half millisecond share a slot. On Linux a single timerfd wakes the loop, since
+asyncio's own timers are rounded up to whole milliseconds; elsewhere `call_at` does. A drain is bounded, so accepting
+and reading requests is not starved, and a late loop catches up: deadlines are never shifted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import heapq
+import math
+import os
+import sys
+import time
+from typing import Protocol
+
+__all__ = ["SLOT", "LoopScheduler", "Scheduled", "Scheduler", "VirtualScheduler"]
+
+SLOT = 0.0005
+"""Seconds that one slot of the schedule lasts."""
+
+DRAIN = 256
+"""At most so many streams are served before the loop gets its turn."""
+
+
+class Scheduled(Protocol):
+    """What can be scheduled: it keeps the key of its slot, so that removing it takes constant time."""
+
+    slot: int
+
+    def due(self, now: float) -> None:
+        """Its deadline has come; `now` is the scheduler's clock."""
+
+
+class Scheduler(Protocol):
+    """The player's only source of time. Seconds are monotonic."""
+
+    def now(self) -> float:
+        """The current time."""
+
+    def at(self, deadline: float, item: Scheduled) -> None:
+        """Call `item.due` at the deadline or as soon after it as the slot allows; an item is scheduled once."""
+
+    def soon(self, item: Scheduled) -> None:
+        """Call `item.due` after others have had their turn."""
+
+    def remove(self, item: Scheduled) -> None:
+        """Forget the item, if it is scheduled."""
+
+
+class _Slots:
+    """Items by slot, and a heap of the slots that hold any."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, dict[Scheduled, None]] = {}
+        self._heap: list[int] = []
+
+    def add(self, key: int, item: Scheduled) -> None:
+        slot = self._slots.get(key)
+        if slot is None:
+            self._slots[key] = {item: None}
+            heapq.heappush(self._heap, key)
+        else:
+            slot[item] = None
+        item.slot = key
+
+    def remove(self, item: Scheduled) -> None:
+        slot = self._slots.get(item.slot)
+        if slot is not None:
+            slot.pop(item, None)
+            # An emptied slot goes at once, so that memory does not wait for far deadlines; its key stays in the
+            # heap until it comes up, and is harmless there.
+            if not slot:
+                del self._slots[item.slot]
+
+    def first(self) -> int | None:
+        """The key of the earliest slot that holds an item."""
+        while self._heap and self._heap[0] not in self._slots:
+            heapq.heappop(self._heap)
+        return self._heap[0] if self._heap else None
+
+    def pop(self, key: int, limit: int) -> list[Scheduled]:
+        """Up to `limit` items of the earliest slot, removed from it."""
+        slot = self._slots[key]
+        if len(slot) <= limit:
+            del self._slots[key]
+            heapq.heappop(self._heap)
+            return list(slot)
+        taken = [item for item, _ in zip(slot, range(limit), strict=False)]
+        for item in taken:
+            del slot[item]
+        return taken
+
+    def __len__(self) -> int:
+        return sum(map(len, self._slots.values()))
+
+
+class LoopScheduler:
+    """The schedule of one asyncio loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._slots = _Slots()
+        self._soon: dict[Scheduled, None] = {}
+        self._armed: int | None = None
+        self._draining = False
+        self._timer: _Timer = _TimerFd(loop, self._wake) if sys.platform == "linux" else _CallAt(loop, self._wake)
+        self.now = time.monotonic
+
+    def at(self, deadline: float, item: Scheduled) -> None:
+        key = math.ceil(deadline / SLOT)
+        self._slots.add(key, item)
+        if not self._draining and (self._armed is None or key < self._armed):
+            self._arm(key)
+
+    def soon(self, item: Scheduled) -> None:
+        if not self._soon:
+            self._loop.call_soon(self._serve)
+        self._soon[item] = None
+
+    def remove(self, item: Scheduled) -> None:
+        self._slots.remove(item)
+        self._soon.pop(item, None)
+
+    def _serve(self) -> None:
+        """Serve those that gave up their turn, once each; timers and sockets are looked at before they come again."""
+        items, self._soon = self._soon, {}
+        for item in items:
+            item.due(self.now())
+
+    def close(self) -> None:
+        """Release the timer; nothing is due any more."""
+        self._timer.close()
+
+    def __len__(self) -> int:
+        return len(self._slots) + len(self._soon)
+
+    def _arm(self, key: int) -> None:
+        self._armed = key
+        self._timer.set(key * SLOT)
+
+    def _wake(self) -> None:
+        self._armed = None
+        self._draining = True
+        left = DRAIN
+        try:
+            while left > 0:
+                now = self.now()
+                key = self._slots.first()
+                if key is None or key * SLOT > now:
+                    break
+                items = self._slots.pop(key, left)
+                left -= len(items)
+                for item in items:
+                    item.due(now)
+        finally:
+            self._draining = False
+            key = self._slots.first()
+            if key is not None:
+                # When the bound was reached this deadline has passed: the timer fires in the loop's next round.
+                self._arm(key)
+
+
+class _Timer(Protocol):
+    def set(self, deadline: float) -> None: ...
+    def close(self) -> None: ...
+
+
+class _CallAt:
+    def __init__(self, loop: asyncio.AbstractEventLoop, wake: object) -> None:
+        self._loop = loop
+        self._wake = wake
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, deadline: float) -> None:
+        self.close()
+        self._handle = self._loop.call_at(deadline, self._wake)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = [
+        ("interval_sec", ctypes.c_long),
+        ("interval_nsec", ctypes.c_long),
+        ("value_sec", ctypes.c_long),
+        ("value_nsec", ctypes.c_long),
+    ]  # fmt: skip
+
+
+class _TimerFd:
+    """A Linux timerfd on the loop; see timerfd_create(2). The os module has it from Python 3.13 on only."""
+
+    _TFD_TIMER_ABSTIME = 1
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, wake: object) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd: int = self._libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._loop = loop
+        self._wake = wake
+        self._spec = _Itimerspec(0, 0, 0, 0)
+        self._reference = ctypes.byref(self._spec)
+        loop.add_reader(self._fd, self._ready)
+
+    def set(self, deadline: float) -> None:
+        seconds = int(deadline)
+        self._spec.value_sec = seconds
+        self._spec.value_nsec = max(1, int((deadline - seconds) * 1e9))
+        if self._libc.timerfd_settime(self._fd, self._TFD_TIMER_ABSTIME, self._reference, None) != 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
+
+    def _ready(self) -> None:
+        try:
+            os.read(self._fd, 8)
+        except BlockingIOError:
+            return  # set anew after it had fired: the new deadline will be told in its turn
+        self._wake()  # type: ignore[operator]
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+
+class VirtualScheduler:
+    """A schedule for tests: time passes only in `run`, and as fast as the machine can."""
+
+    def __init__(self) -> None:
+        self._slots = _Slots()
+        self._now = 0.0
+
+    def now(self) -> float:
+        return self._now
+
+    def at(self, deadline: float, item: Scheduled) -> None:
+        self._slots.add(math.ceil(deadline / SLOT), item)
+
+    def soon(self, item: Scheduled) -> None:
+        self._slots.add(math.floor(self._now / SLOT), item)
+
+    def remove(self, item: Scheduled) -> None:
+        self._slots.remove(item)
+
+    def run(self, until: float = math.inf, late: float = 0.0) -> None:
+        """Let time pass until nothing is scheduled, or to `until`; each slot is served `late` seconds late."""
+        while (key := self._slots.first()) is not None and key * SLOT + late <= until:
+            self._now = max(self._now, key * SLOT + late)
+            for item in self._slots.pop(key, 1 << 30):
+                item.due(self._now)
+        if until != math.inf:
+            self._now = max(self._now, until)

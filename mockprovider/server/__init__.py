@@ -1,0 +1,1 @@
+"""The server: its requests (`handler`), its control API (`control`), its lifetime (`runner`). Imports aiohttp."""

@@ -60,6 +60,16 @@ def read(server: contenders.Server, **options: float) -> Result:
     return result
 
 
+def faultless(results: list[Result]) -> list[Result]:
+    """The results, unless replies failed or none came. Raises build.Absent then, with the first failure."""
+    for result in results:
+        if result["errors"]:
+            raise build.Absent(f"{result['errors']} failed replies, the first: {result['first_error']}")
+    if not any(result["responses"] or result["events"] for result in results):
+        raise build.Absent("no reply came within the time of the measure")
+    return results
+
+
 def interleaved(measures: dict[str, Callable[[], Result]], rounds: int) -> dict[str, list[Result]]:
     """Every measure once a round, so that a slow minute of the machine falls on all of them."""
     results: dict[str, list[Result]] = {name: [] for name in measures}

@@ -51,7 +51,7 @@ def noise(bench: Bench) -> str:
     busy = sum(values) / len(values) if values else 0.0
     if busy < NOISY:
         return ""
-    return f"noisy: other work kept {busy:.1f} cores busy on average; trust ratios of CPU time, and repeat the run"
+    return f"noisy: other work kept {busy:.1f} cores busy on average; repeat it on a quiet machine"
 
 
 def _plain(value: Any) -> Any:

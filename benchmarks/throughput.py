@@ -86,9 +86,12 @@ def run(bench: Bench, loads: dict[str, tuple[str, Load]], connections: int) -> d
                 seconds=settings.seconds,
             )
         results = measure.interleaved(measures, settings.rounds)
-        for name in [name for name, runs in results.items() if not any(run["responses"] for run in runs)]:
-            del results[name]
-            bench.absent[name] = "no reply came within the time of the measure"
+        for name in list(results):
+            try:
+                measure.faultless(results[name])
+            except build.Absent as reason:
+                del results[name]
+                bench.absent[loads[name][0]] = f"{loads[name][1].name}: {reason}"
         return results
 
 

@@ -4,32 +4,42 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import resource
+import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from mockprovider import __version__
+from mockprovider.catalogue_cli import add_commands
 from mockprovider.errors import MockProviderError, SettingError
+from mockprovider.jsontext import dumps
 
 if TYPE_CHECKING:
+    from mockprovider.exchange import Exchange
+    from mockprovider.scenario_file import ScenarioFile
     from mockprovider.server.runner import LoopServer
+    from mockprovider.settings import Settings
 
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command; returns its exit code. SystemExit for bad usage and for --help."""
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
     except MockProviderError as error:
         print(f"mockprovider: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the server took over the signal
+        return 130
     return code
 
 
@@ -37,7 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mockprovider", description="A mock provider of streaming language models.")
     parser.add_argument("--version", action="version", version=f"mockprovider {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="run the mock server", description="Run the mock server until SIGINT.")
+    serve = commands.add_parser(
+        "serve",
+        help="run the mock server",
+        description="Run the mock server until SIGINT or SIGTERM.",
+        allow_abbrev=False,
+    )
     serve.set_defaults(run=_serve)
     serve.add_argument("--host", help="address to listen on (127.0.0.1; localhost binds both loopbacks)")
     serve.add_argument("--port", type=int, default=8000, help="port to listen on (8000; 0: any)")
@@ -46,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--reply-tokens", type=int, metavar="N", help="least length of generated replies")
     serve.add_argument("--pace", metavar="SPEC", help="such as official, or ttft=0.2,itl=0.02~gamma(cv=0.4)")
     serve.add_argument("--chunking", metavar="SPEC", help="such as tokens_per_payload=2,payloads_per_chunk=1/3")
+    serve.add_argument(
+        "--with", dest="faults", metavar="CHAIN", help="faults or cases, such as reset(after=3)+sse-crlf"
+    )
+    serve.add_argument("--rpm", type=int, metavar="N", help="requests a minute; more are answered with 429")
+    serve.add_argument("--tpm", type=int, metavar="N", help="tokens a minute; more are answered with 429")
     serve.add_argument("--relay", action="store_true", default=None, help="write event: and id: lines, as relays do")
     serve.add_argument("--scenario", type=Path, metavar="FILE.toml", help="rules that say how to answer")
     serve.add_argument("--model", action="append", dest="models", metavar="NAME", help="accept only these models")
@@ -53,11 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--token", help="guards the control API; needed to listen beyond the loopback")
     serve.add_argument("--allow-host", action="append", dest="allow_hosts", metavar="NAME", help="further Host names")
     serve.add_argument("--journal", type=Path, metavar="FILE", help="append each exchange as a line of JSON")
+    serve.add_argument("--workers", type=int, default=1, metavar="N", help="processes that share the port (1)")
+    serve.add_argument("--late-warning", type=float, metavar="SECONDS", help="report writes later than this (0.1)")
     serve.add_argument("--journal-limit", type=int, metavar="N", help="exchanges kept in memory (1000)")
+    add_commands(commands)
     return parser
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from mockprovider.limits import Limits
     from mockprovider.provider import settings_from
     from mockprovider.server.runner import LoopServer
 
@@ -71,18 +95,55 @@ def _serve(arguments: argparse.Namespace) -> int:
             "reply_tokens",
             "pace",
             "chunking",
+            "faults",
             "relay",
             "token",
             "journal_limit",
+            "late_warning",
         )
     }
     given["reply"] = _reply(arguments.reply)
+    if arguments.rpm is not None or arguments.tpm is not None:
+        given["limits"] = Limits(arguments.rpm, arguments.tpm)
     for name in ("models", "api_keys", "allow_hosts"):
         values = getattr(arguments, name)
         given[name] = tuple(values) if values else None
     settings, scenario = settings_from(arguments.scenario, given)
     _raise_file_limit()
-    return asyncio.run(_run(LoopServer(settings, scenario), arguments.journal))
+    if arguments.workers == 1:
+        return asyncio.run(_run(LoopServer(settings, scenario), arguments.journal, _announce))
+    return _serve_together(settings, scenario, arguments.workers, arguments.journal)
+
+
+def _serve_together(settings: Settings, scenario: ScenarioFile | None, number: int, journal: Path | None) -> int:
+    """Several workers on one port. They must agree on the port and the seed, so both are chosen here."""
+    from mockprovider.metrics import Metrics
+    from mockprovider.server.runner import LoopServer
+    from mockprovider.server.workers import Workers, check_shareable, run_workers
+
+    if number < 1:
+        raise SettingError(f"--workers: expected at least 1, got {number}")
+    check_shareable(scenario)
+    if settings.limits is not None:
+        raise SettingError(f"--workers {number}: workers share no rate limits ({settings.limits}); use one worker")
+    first = LoopServer(settings, scenario, Workers(number, Metrics()))
+    try:
+        held = first.reserve()
+    except OSError as error:
+        raise first.unavailable(error) from error
+    agreed = replace(settings, port=first.port, seed=first.handler.seed.value)
+
+    def work(workers: Workers, accepts: Callable[[], None]) -> int:
+        server = LoopServer(agreed, scenario, workers)
+        server.handler.seeded = settings.seed is not None
+        return asyncio.run(_run(server, journal, lambda _: accepts()))
+
+    def ready() -> None:
+        for each in held:
+            each.close()
+        _announce(first)
+
+    return run_workers(number, work, ready)
 
 
 def _reply(text: str | None) -> str | None:
@@ -100,48 +161,72 @@ def _reply(text: str | None) -> str | None:
 def _raise_file_limit() -> None:
     """As many open connections as the system lets us have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses what it calls unlimited
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _run(server: LoopServer, journal: Path | None) -> int:
-    log = _JournalFile(journal) if journal is not None else None
-    if log is not None:
-        server.handler.ended = log.write
+async def _run(server: LoopServer, journal: Path | None, accepts: Callable[[LoopServer], None]) -> int:
+    with _JournalFile(journal) if journal is not None else contextlib.nullcontext() as log:
+        if log is not None:
+            server.handler.ended = log.write
+        await _until_stopped(server, accepts)
+    return 0
+
+
+async def _until_stopped(server: LoopServer, accepts: Callable[[LoopServer], None]) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     await server.start()
-    print(f"mockprovider listening on {server.url}", flush=True)
-    print(_usage(server), file=sys.stderr, flush=True)
+    accepts(server)
     await stopped.wait()
     await server.stop()
-    if log is not None:
-        log.close()
-    return 0
+
+
+def _announce(server: LoopServer) -> None:
+    """Say that the server accepts, and how to ask it."""
+    print(f"mockprovider listening on {server.url}", flush=True)
+    print(_usage(server), file=sys.stderr, flush=True)
 
 
 def _usage(server: LoopServer) -> str:
-    url = f"{server.url}/v1"
-    body = '{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
-    return (
-        f"  base URL  {url}   (seed {server.handler.seed.value})\n"
-        f"  try       curl -N {url}/chat/completions -H 'content-type: application/json' -d '{body}'"
-    )
+    """The base URL and a command that asks for a stream, ready to paste."""
+    url, settings = f"{server.url}/v1", server.settings
+    body = {
+        "model": settings.models[0] if settings.models else "gpt-4o",
+        "stream": True,
+        "messages": [{"role": "user", "content": "Hello"}],
+    }
+    words = ["curl", "-N", f"{url}/chat/completions", "-H", "content-type: application/json"]
+    if settings.api_keys:
+        words += ["-H", f"authorization: Bearer {settings.api_keys[0]}"]
+    words += ["-d", json.dumps(body, ensure_ascii=False, separators=(",", ":"))]
+    return f"base URL: {url} (seed {server.handler.seed.value})\n{shlex.join(words)}"
 
 
 class _JournalFile:
-    """Exchanges as lines of JSON, written as they end."""
+    """Exchanges as lines of JSON, each on disk as soon as it has ended."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+        self._failed = False
         try:
-            self._file = path.open("a", encoding="utf-8")
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise SettingError(f"--journal {path}: {error.strerror}") from error
 
-    def write(self, exchange: Any) -> None:
-        self._file.write(json.dumps(exchange.describe(), ensure_ascii=False) + "\n")
+    def write(self, exchange: Exchange) -> None:
+        """Add an exchange. A full disk costs lines, of which one message tells, but no client its answer."""
+        try:
+            self._file.write(dumps(exchange.describe()) + b"\n")
+        except OSError as error:
+            if not self._failed:
+                logging.getLogger("mockprovider").error("--journal %s: %s", self._path, error.strerror)
+            self._failed = True
 
-    def close(self) -> None:
-        """Flush and close."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mockprovider.dialects.base import Ask
-from mockprovider.errors import WaitTimeoutError
+from mockprovider.errors import SettingError, WaitTimeoutError, nearest
+from mockprovider.metrics import OUTCOMES, Metrics
 from mockprovider.reply import Reply
 
 __all__ = ["OUTCOMES", "Exchange", "Journal", "SentLog"]
 
-OUTCOMES = ("complete", "closed", "reset", "client-left", "stopped", "failed")
-"""How an exchange may end: to the end of the message; FIN or RST without it, on purpose; the client was first; the
-server was stopped or the namespace closed; a defect of ours or of an answer function. None while it is open."""
+_SELECTABLE = (*OUTCOMES, "open")
 
 KEPT_WRITES = 65_536
 KEPT_BYTES = 1 << 20
@@ -30,13 +30,30 @@ class SentLog:
     """What was written, when it was due and when it left. Times are monotonic seconds.
 
     deadlines, times, sizes: one entry a write, at most `KEPT_WRITES`; data: the bytes of the first writes, at most
-    `KEPT_BYTES` in all; last: when the newest write left; worst: the greatest lateness. `writes` and `bytes` count
-    everything, so what is missing is visible.
+    `KEPT_BYTES` in all; last: when the newest write left; worst: the greatest lateness that is not the client's doing;
+    blocked: seconds that the client's full window held everything up, excused: when it last let go. `writes` and
+    `bytes` count everything, so what is missing is visible.
     """
 
-    __slots__ = ("_kept", "bytes", "data", "deadlines", "last", "sizes", "times", "worst", "writes")
+    __slots__ = (
+        "_metrics",
+        "_room",
+        "blocked",
+        "bytes",
+        "data",
+        "deadlines",
+        "excused",
+        "last",
+        "sizes",
+        "times",
+        "worst",
+        "writes",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics
+        self.blocked = 0.0
+        self.excused = -math.inf
         self.deadlines = array("d")
         self.times = array("d")
         self.sizes = array("L")
@@ -45,24 +62,37 @@ class SentLog:
         self.bytes = 0
         self.last = 0.0
         self.worst = 0.0
-        self._kept = KEPT_BYTES
+        self._room = KEPT_BYTES
 
-    def add(self, deadline: float, time: float, data: bytes) -> None:
-        """One write has left."""
+    def add(self, deadline: float, time: float, data: bytes, events: int = 1) -> None:
+        """One write, of so many events, has left."""
         size = len(data)
         self.writes += 1
         self.bytes += size
         self.last = time
-        self.worst = max(self.worst, time - deadline)
+        late = max(time - max(deadline, self.excused), 0.0)
+        self.worst = max(self.worst, late)
+        if self._metrics is not None:
+            self._metrics.wrote(size, events, late)
         if self.writes <= KEPT_WRITES:
             self.deadlines.append(deadline)
             self.times.append(time)
             self.sizes.append(size)
-            if size <= self._kept:
-                self._kept -= size
+            if size <= self._room:
+                self._room -= size
                 self.data.append(data)
             else:
-                self._kept = 0
+                self._room = 0  # what follows a gap would be misread
+
+    def unblocked(self, since: float, now: float) -> None:
+        """The client reads again: what became due meanwhile is late by its own doing."""
+        self.blocked += now - since
+        self.excused = now
+
+    @property
+    def kept(self) -> int:
+        """How many bytes the entries and the data take, roughly: an entry is three numbers."""
+        return KEPT_BYTES - self._room + 24 * len(self.times)
 
     @property
     def lateness(self) -> list[float]:
@@ -75,13 +105,14 @@ class Exchange:
 
     path: without the prefixes that choose the namespace; body: raw bytes; started: monotonic seconds, wall:
     seconds since the epoch; ask and reply: None for what is no prompt; rule: the name of the rule that answered,
-    or None for a generated reply; status: of the head that was sent; outcome: one of `OUTCOMES`, None while open;
+    or None for a generated reply; faults: the chain that was applied; status: of the head that was sent; outcome: one
+    of `OUTCOMES`, None while open; late: whether a write was further behind its deadline than the server's bound;
     error: why it failed; ordinal: how many requests with this body came before it in its namespace.
     """
 
     __slots__ = (
-        "ask", "body", "choice_replies", "dialect", "ended", "error", "headers", "id", "method", "namespace",
-        "ordinal", "outcome", "path", "query", "rule", "sent", "started", "status", "wall",
+        "ask", "body", "choice_replies", "dialect", "ended", "error", "faults", "headers", "id", "late", "method",
+        "namespace", "ordinal", "outcome", "path", "query", "rule", "sent", "started", "status", "wall", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +126,7 @@ class Exchange:
         *,
         started: float,
         wall: float,
+        metrics: Metrics | None = None,
     ) -> None:
         self.id = id
         self.namespace = namespace
@@ -107,6 +139,8 @@ class Exchange:
         self.ended: float | None = None
         self.body = b""
         self.ordinal = 0
+        self.faults = ""
+        self.late = False
         self.dialect: str | None = None
         self.ask: Ask | None = None
         self.choice_replies: tuple[Reply, ...] = ()
@@ -114,7 +148,8 @@ class Exchange:
         self.status: int | None = None
         self.outcome: str | None = None
         self.error: str | None = None
-        self.sent = SentLog()
+        self.sent = SentLog(metrics)
+        self.weight = -1  # the journal's: bytes that it counts for, -1 while no journal keeps it
 
     @property
     def json(self) -> Any:
@@ -143,11 +178,18 @@ class Exchange:
             "received": self.wall,
             "dialect": self.dialect,
             "rule": self.rule,
+            "faults": self.faults,
             "status": self.status,
             "outcome": self.outcome,
+            "late": self.late,
             "error": self.error,
             "seconds": None if self.ended is None else self.ended - self.started,
-            "sent": {"writes": self.sent.writes, "bytes": self.sent.bytes, "worst_lateness": self.sent.worst},
+            "sent": {
+                "writes": self.sent.writes,
+                "bytes": self.sent.bytes,
+                "worst_lateness": self.sent.worst,
+                "blocked": self.sent.blocked,
+            },
         }
         if writes:
             described["sent"]["timeline"] = [
@@ -177,12 +219,13 @@ def _masked(name: str, value: str) -> str:
 
 
 class Journal:
-    """The exchanges of one namespace, newest last, at most `limit` of them and `byte_limit` bytes of bodies.
+    """The exchanges of one namespace, newest last, at most `limit` of them and `byte_limit` bytes of what they hold.
 
-    What fell out is counted in `dropped`. To be used on the server's loop; reading the list is safe from any thread.
+    Bodies count, and what is kept of the writes. What fell out is counted in `dropped`. To be used on the server's
+    loop; reading the list is safe from any thread.
     """
 
-    def __init__(self, limit: int = 1000, byte_limit: int = 64 << 20) -> None:
+    def __init__(self, limit: int = 1000, byte_limit: int = 256 << 20) -> None:
         self.limit = limit
         self.byte_limit = byte_limit
         self.dropped = 0
@@ -197,7 +240,8 @@ class Journal:
         return len(self._exchanges)
 
     def add(self, exchange: Exchange) -> None:
-        """A request has come in. Its body may still follow; call `changed` then."""
+        """A request has come in. Its body may still follow; call `weigh` then."""
+        exchange.weight = 0
         self._exchanges.append(exchange)
         if len(self._exchanges) > self.limit:
             self._drop()
@@ -205,17 +249,25 @@ class Journal:
             self.changed()
 
     def weigh(self, exchange: Exchange) -> None:
-        """The body of an exchange has been read: let older ones go if together they are too large."""
-        self._bytes += len(exchange.body)
+        """An exchange has grown, by its body or by what was sent: let older ones go if together they are too large."""
+        if exchange.weight < 0:
+            return  # it has fallen out already
+        weight = len(exchange.body) + exchange.sent.kept
+        self._bytes += weight - exchange.weight
+        exchange.weight = weight
         while self._bytes > self.byte_limit and len(self._exchanges) > 1:
             self._drop()
 
     def _drop(self) -> None:
-        self._bytes -= len(self._exchanges.popleft().body)
+        dropped = self._exchanges.popleft()
+        self._bytes -= dropped.weight
+        dropped.weight = -1
         self.dropped += 1
 
     def clear(self) -> None:
         """Forget all exchanges and the count of those that fell out."""
+        for exchange in self._exchanges:
+            exchange.weight = -1
         self._exchanges.clear()
         self._bytes = 0
         self.dropped = 0
@@ -227,7 +279,9 @@ class Journal:
                 future.set_result(None)
 
     def select(self, *, path: str | None = None, outcome: str | None = None) -> list[Exchange]:
-        """The exchanges with this path and this outcome (`open` for those under way)."""
+        """The exchanges with this path and this outcome (`open` for those under way). SettingError for no outcome."""
+        if outcome is not None and outcome not in _SELECTABLE:
+            raise SettingError(f"unknown outcome {outcome!r}{nearest(outcome, _SELECTABLE)}")
         return [
             exchange
             for exchange in self._exchanges
@@ -239,7 +293,8 @@ class Journal:
     ) -> list[Exchange]:
         """Wait until at least `count` exchanges match, ended ones unless `outcome="open"`; return them.
 
-        timeout: seconds. Raises WaitTimeoutError, with a picture of what happened instead.
+        timeout: seconds. Raises WaitTimeoutError, with a picture of what happened instead; SettingError for an
+        outcome that there is not.
         """
 
         def found() -> list[Exchange]:

@@ -29,30 +29,38 @@ def position(gate: str) -> int:
     return int(match[1])
 
 
+_SYNONYMS = {"after-token-1": "after-first-token"}
+
+
 class Gates:
-    """The closed gates of one namespace, and who waits at each. To be used on the server's loop."""
+    """The closed gates of one namespace, and who waits at each. To be used on the server's loop.
+
+    `after-token-1` is another name of `after-first-token`.
+    """
 
     def __init__(self) -> None:
         self._closed: dict[str, dict[Callable[[], None], None]] = {}
 
+    def __contains__(self, gate: str) -> bool:
+        return _SYNONYMS.get(gate, gate) in self._closed
+
     def hold(self, gate: str) -> None:
         """Close the gate: streams that begin from now on stop there. SettingError for an unknown name."""
         position(gate)
-        self._closed.setdefault(gate, {})
+        self._closed.setdefault(_SYNONYMS.get(gate, gate), {})
 
     def release(self, gate: str) -> int:
-        """Open the gate and let everybody go on; returns how many waited. SettingError if it was not closed."""
-        waiting = self._closed.pop(gate, None)
+        """Open the gate and let everybody go on; returns how many waited.
+
+        SettingError for an unknown name, and for a gate that nobody holds.
+        """
+        position(gate)
+        waiting = self._closed.pop(_SYNONYMS.get(gate, gate), None)
         if waiting is None:
             raise SettingError(f"gate {gate!r} is not held; held: {', '.join(self._closed) or 'none'}")
         for resume in waiting:
             resume()
         return len(waiting)
-
-    def release_all(self) -> None:
-        """Open every gate."""
-        for gate in tuple(self._closed):
-            self.release(gate)
 
     def positions(self) -> dict[int, str]:
         """The closed gates by position."""

@@ -30,7 +30,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """A named test of one value. kind: how `value` is compared."""
+    """A named test of one value; made by `contains`, `equals`, `glob`, `regex`, or from a function.
+
+    kind: how `value` is compared with what a request has.
+    """
 
     kind: str
     value: Any
@@ -39,48 +42,72 @@ class Matcher:
         return _TESTS[self.kind](self.value, got)
 
     def __str__(self) -> str:
+        if self.kind == "satisfies":
+            return f"what {_name(self.value)} accepts"
         return f"{self.kind}({self.value!r})" if self.kind != "equals" else repr(self.value)
+
+
+def _name(predicate: Callable[[Any], Any]) -> str:
+    return str(getattr(predicate, "__name__", type(predicate).__name__))
 
 
 def _satisfies(predicate: Callable[[Any], Any], got: Any) -> bool:
     try:
         return bool(predicate(got))
     except Exception as error:
-        name = getattr(predicate, "__name__", repr(predicate))
-        raise SettingError(f"the matcher {name} raised {type(error).__name__}: {error}") from error
+        raise SettingError(f"the matcher {_name(predicate)} raised {type(error).__name__}: {error}") from error
+
+
+def _contains(value: Any, got: Any) -> bool:
+    if isinstance(got, str):
+        return isinstance(value, str) and value in got
+    return isinstance(got, list | tuple) and value in got
 
 
 _TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
     "equals": lambda value, got: bool(value == got),
-    "contains": lambda value, got: isinstance(got, str | list | tuple) and value in got,
+    "contains": _contains,
     "glob": lambda value, got: isinstance(got, str) and fnmatch.fnmatchcase(got, value),
     "regex": lambda value, got: isinstance(got, str) and re.search(value, got) is not None,
     "satisfies": _satisfies,
 }
 
 
-def contains(value: str) -> Matcher:
-    """A text that contains `value`, or a list that has it."""
+def contains(value: Any) -> Matcher:
+    """A text that contains the text `value`, or a list that has it as an element."""
     return Matcher("contains", value)
 
 
 def equals(value: Any) -> Matcher:
-    """Exactly this value."""
+    """Exactly this value, even where it looks like a pattern or like a matcher written as a table."""
     return Matcher("equals", value)
 
 
 def glob(pattern: str) -> Matcher:
-    """A text that matches a shell pattern, such as `gpt-*`; upper and lower case differ."""
+    """A text that matches a shell pattern, such as `gpt-*`; upper and lower case differ. SettingError if no text."""
+    if not isinstance(pattern, str):
+        raise SettingError(f"glob: expected a pattern, got {pattern!r}")
     return Matcher("glob", pattern)
 
 
 def regex(pattern: str) -> Matcher:
     """A text in which a regular expression is found. SettingError if the pattern is none."""
+    if not isinstance(pattern, str):
+        raise SettingError(f"regex: expected a pattern, got {pattern!r}")
     try:
         re.compile(pattern)
     except re.error as error:
         raise SettingError(f"regex({pattern!r}): {error}") from error
     return Matcher("regex", pattern)
+
+
+_WRITTEN: Mapping[str, Callable[[Any], Matcher]] = {
+    "contains": contains,
+    "equals": equals,
+    "glob": glob,
+    "regex": regex,
+}
+"""The matchers that can be written as a table, `{"regex": "^gpt"}`, in TOML and JSON."""
 
 
 def _matcher(field: str, value: Any) -> Matcher:
@@ -89,9 +116,10 @@ def _matcher(field: str, value: Any) -> Matcher:
         return value
     if callable(value):
         return Matcher("satisfies", value)
-    if isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in ("contains", "equals", "glob", "regex"):
+    if isinstance(value, Mapping) and len(value) == 1:
         kind, inner = next(iter(value.items()))
-        return regex(inner) if kind == "regex" else Matcher(kind, inner)
+        if kind in _WRITTEN:
+            return _WRITTEN[kind](inner)
     if isinstance(value, str):
         return Matcher("contains" if field in ("messages", "last") else "glob", value)
     return Matcher("equals", value)
@@ -145,7 +173,12 @@ _ANY = ("messages", "tools")
 
 
 class Conditions:
-    """What a request must be like. Conditions with equal text are equal: their answers form one sequence."""
+    """What a request must be like; without any condition, every request is.
+
+    Conditions with equal fields and matchers are equal, whatever their order: their answers form one sequence. A
+    field that is None is no condition. SettingError, with the field's name, for an unknown field and for a value that
+    is no condition.
+    """
 
     def __init__(self, **conditions: Any) -> None:
         self._fields: dict[str, Matcher] = {}
@@ -158,11 +191,10 @@ class Conditions:
                 if not isinstance(value, Mapping):
                     raise SettingError(f"{name}: expected a mapping of names to values, got {value!r}")
                 into = self._headers if name == "headers" else self._body
-                into.update(
-                    {str(key): _matcher("header" if name == "headers" else "body", v) for key, v in value.items()}
-                )
+                for key, inner in value.items():
+                    into[str(key)] = _named(f"{name}[{key}]", inner)
             elif name in FIELDS:
-                self._fields[name] = _matcher(name, value)
+                self._fields[name] = _named(name, value)
             else:
                 raise SettingError(f"unknown condition {name!r}{nearest(name, (*FIELDS, 'headers', 'body'))}")
 
@@ -212,14 +244,24 @@ class Conditions:
                 yield Mismatch(f"body[{path}]", str(matcher), _shorten(value))
 
 
+def _named(field: str, value: Any) -> Matcher:
+    try:
+        return _matcher(field, value)
+    except SettingError as error:
+        raise SettingError(f"{field}: {error}") from error
+
+
 def _identity(matcher: Matcher) -> tuple[str, str]:
     return matcher.kind, str(id(matcher.value)) if matcher.kind == "satisfies" else repr(matcher.value)
+
+
+_INDEX = re.compile(r"-?[0-9]{1,9}")
 
 
 def _at(document: Any, path: str) -> Any:
     """The value at a path such as `tools[0].function.name`. LookupError where there is none."""
     for step in re.findall(r"[^.\[\]]+", path):
-        if isinstance(document, list) and step.lstrip("-").isdigit():
+        if isinstance(document, list) and _INDEX.fullmatch(step):
             document = document[int(step)]
         elif isinstance(document, dict):
             document = document[step]

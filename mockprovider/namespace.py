@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Protocol
 
 from mockprovider.exchange import Journal
+from mockprovider.faults.base import Fault
 from mockprovider.gates import Gates
-from mockprovider.player import Player
+from mockprovider.limits import Limiter, Limits
 from mockprovider.scenario import Scenario
 
-__all__ = ["Namespace"]
+__all__ = ["Namespace", "Playing"]
 
 _BODIES = 65_536
 """How many different bodies a namespace remembers; the count of one not seen for that long begins anew."""
 
+_LIMITERS = 1024
+"""How many different limits a namespace counts at once; faults in URLs may ask for any number of them."""
+
+_ERRORS = 1000
+"""How many errors a namespace keeps: a server that runs for weeks must not grow with them."""
+
+
+class Playing(Protocol):
+    """A stream that is under way."""
+
+    def stop(self) -> None:
+        """End it now."""
+
 
 class Namespace:
-    """The state of one namespace. To be used on the server's loop."""
+    """The state of one namespace. To be used on the server's loop.
+
+    players: the streams under way; errors: what went wrong on the server's side, newest last; closed: True once its
+    test or user is done with it.
+    """
 
     def __init__(self, id: str, scenario: Scenario, journal: Journal) -> None:
         self.id = id
         self.scenario = scenario
         self.journal = journal
         self.gates = Gates()
-        self.players: set[Player] = set()
-        self.errors: list[str] = []
+        self.players: set[Playing] = set()
+        self.errors: deque[str] = deque(maxlen=_ERRORS)
+        self.closed = False
         self._seen: OrderedDict[bytes, int] = OrderedDict()
+        self._attempts: OrderedDict[tuple[str, bytes], int] = OrderedDict()
+        self._limiters: OrderedDict[tuple[str, Limits], Limiter] = OrderedDict()
 
     def recognise(self, body: bytes) -> tuple[bytes, int]:
         """The body's digest, and how many requests with this body came before."""
@@ -37,17 +60,49 @@ class Namespace:
             self._seen.popitem(last=False)
         return digest, ordinal
 
+    def attempt(self, chain: str, faults: Sequence[Fault], digest: bytes) -> int:
+        """Which attempt of the same request this is, 1 for the first, as far as these faults are concerned.
+
+        Counting begins anew after an attempt that none of the faults that name attempts is for: the fault is over,
+        so the next request is a new one and not its retry.
+        """
+        limited = [fault.attempt for fault in faults if fault.attempt is not None]
+        if not limited:
+            return 1
+        key = (chain, digest)
+        attempt = self._attempts.pop(key, 0) + 1
+        if any(attempt in span for span in limited):
+            self._attempts[key] = attempt
+            if len(self._attempts) > _BODIES:
+                self._attempts.popitem(last=False)
+        return attempt
+
+    def limiter(self, owner: str, limits: Limits, now: float) -> Limiter:
+        """The buckets of these limits, one set for each owner; full when they are first asked for."""
+        key = (owner, limits)
+        made = self._limiters.pop(key, None) or Limiter(limits, now)
+        self._limiters[key] = made
+        if len(self._limiters) > _LIMITERS:
+            self._limiters.popitem(last=False)
+        return made
+
     def reset(self) -> None:
         """Forget everything and end what is still running: as if it were opened anew."""
         self.stop()
-        self.scenario.clear()
-        self.scenario.unmatched.clear()
+        self.scenario.reset()
         self.journal.clear()
         self.errors.clear()
         self.gates = Gates()
         self._seen.clear()
+        self._attempts.clear()
+        self._limiters.clear()
 
     def stop(self) -> None:
         """End the streams that are still open."""
         for player in tuple(self.players):
             player.stop()
+
+    def close(self) -> None:
+        """End its streams for good: requests whose body is still on its way get no answer from it any more."""
+        self.closed = True
+        self.stop()

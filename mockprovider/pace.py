@@ -23,17 +23,28 @@ from mockprovider.errors import SettingError, nearest
 __all__ = ["PROFILES", "Chunking", "Distribution", "Pacing", "Timing"]
 
 SHAPES = ("constant", "uniform", "normal", "lognormal", "gamma")
+LONGEST = 1_000_000.0
+"""Seconds: no duration is longer, so that sums of many stay exact enough and a slip of the pen is found."""
+WIDEST = 10.0
+"""No distribution has a greater coefficient of variation."""
+
 _DISTRIBUTION = re.compile(r"(?P<mean>[^~]+?)(?:~(?P<shape>\w+)\(\s*cv\s*=\s*(?P<cv>[^)]*)\))?$")
 
 
-def _seconds(text: str, what: str) -> float:
+def _number(value: object, what: str, unit: str = "a number of seconds", most: float = LONGEST) -> float:
     try:
-        value = float(text)
+        number = float(str(value))
     except ValueError:
-        raise SettingError(f"{what}: expected a number of seconds, got {text!r}") from None
-    if not math.isfinite(value) or value < 0:
-        raise SettingError(f"{what}: expected a finite number of seconds >= 0, got {text!r}")
-    return value
+        number = math.nan
+    if not 0 <= number <= most:
+        raise SettingError(f"{what}: expected {unit} from 0 to {most:g}, got {str(value)!r}")
+    return number
+
+
+def _shortest(number: float) -> str:
+    """The shortest text that is read as the same number: `2`, not `2.0`."""
+    text = f"{number:g}"
+    return text if float(text) == number else repr(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,78 +52,97 @@ class Distribution:
     """A duration in seconds, constant or random.
 
     shape: one of `constant`, `uniform`, `normal`, `lognormal`, `gamma`. `mean` is the expectation; `cv`, the
-    coefficient of variation, is the standard deviation divided by the mean. A uniform one is written as its
-    range, `0.03..0.08`. A normal draw below zero counts as zero.
+    coefficient of variation, is the standard deviation divided by the mean, and at most 10. A uniform one is made by
+    `between` and written as its range, `0.03..0.08`. A normal draw below zero counts as zero, which lifts the mean
+    where the cv is large. What does not vary is constant, however it was written.
     """
 
     mean: float
     shape: str = "constant"
     cv: float = 0.0
+    range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
             raise SettingError(f"unknown distribution {self.shape!r}{nearest(self.shape, SHAPES)}")
-        if not (math.isfinite(self.mean) and self.mean >= 0 and math.isfinite(self.cv) and self.cv >= 0):
-            raise SettingError(f"a duration needs a finite mean and cv >= 0, got {self.mean}, {self.cv}")
+        if not (0 <= self.mean <= LONGEST and 0 <= self.cv <= WIDEST):
+            raise SettingError(
+                f"a duration needs a mean from 0 to {LONGEST:g} and a cv from 0 to {WIDEST:g},"
+                f" got {self.mean}, {self.cv}"
+            )
+        if (self.shape == "uniform") != (self.range is not None):
+            raise SettingError(
+                "a uniform distribution is made by Distribution.between(low, high), no other has a range"
+            )
+        if self.mean == 0 or self.cv < 1e-6 or self.shape == "constant":
+            for name, value in (("shape", "constant"), ("cv", 0.0), ("range", None)):
+                object.__setattr__(self, name, value)
+
+    @classmethod
+    def between(cls, low: float, high: float) -> Distribution:
+        """Every duration from low to high is as likely as another. SettingError where high is less than low."""
+        if high < low:
+            raise SettingError(f"the range {_shortest(low)}..{_shortest(high)} ends before it begins")
+        mean = (low + high) / 2
+        return cls(mean, "uniform", (high - low) / math.sqrt(12) / mean if mean else 0.0, (low, high))
 
     @classmethod
     def parse(cls, value: object, what: str = "duration") -> Distribution:
-        """From `0.02`, `"0.02"`, `"0.03..0.08"` or `"0.02~gamma(cv=0.4)"`. SettingError if it is none."""
+        """From `0.02`, `"0.02"`, `"0.03..0.08"` or `"0.02~gamma(cv=0.4)"`. SettingError if it is none, with `what`."""
         if isinstance(value, Distribution):
             return value
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise SettingError(f"{what}: expected seconds or a distribution, got {value!r}")
         text = str(value).strip()
         if ".." in text:
-            low, _, high = text.partition("..")
-            lowest, highest = _seconds(low, what), _seconds(high, what)
-            if highest < lowest:
+            begin, _, end = text.partition("..")
+            low, high = _number(begin, what), _number(end, what)
+            if high < low:
                 raise SettingError(f"{what}: the range {text} ends before it begins")
-            mean = (lowest + highest) / 2
-            return cls(mean, "uniform", (highest - lowest) / (2 * math.sqrt(3)) / mean if mean else 0.0)
+            return cls.between(low, high)
         match = _DISTRIBUTION.fullmatch(text)
         if match is None:
             raise SettingError(
                 f"{what}: expected 0.02, 0.03..0.08 or 0.02~gamma(cv=0.4) (or normal, lognormal), got {text!r}"
             )
-        mean = _seconds(match["mean"], what)
+        mean = _number(match["mean"], what)
         if match["shape"] is None:
             return cls(mean)
-        shape, cv = match["shape"], _seconds(match["cv"], f"{what}: cv")
+        shape = match["shape"]
         if shape in ("constant", "uniform"):
             raise SettingError(f"{what}: write a constant as 0.02 and a uniform one as its range, 0.01..0.03")
-        return cls(mean, shape, cv)
+        if shape not in SHAPES:
+            raise SettingError(f"{what}: unknown distribution {shape!r}{nearest(shape, SHAPES[2:])}")
+        return cls(mean, shape, _number(match["cv"], f"{what}: cv", "a number", WIDEST))
 
     def __str__(self) -> str:
-        if self.shape == "constant" or self.mean == 0:
-            return f"{self.mean:g}"
-        if self.shape == "uniform":
-            half = self.mean * self.cv * math.sqrt(3)
-            return f"{self.mean - half:g}..{self.mean + half:g}"
-        return f"{self.mean:g}~{self.shape}(cv={self.cv:g})"
+        if self.range is not None:
+            return f"{_shortest(self.range[0])}..{_shortest(self.range[1])}"
+        if self.constant:
+            return _shortest(self.mean)
+        return f"{_shortest(self.mean)}~{self.shape}(cv={_shortest(self.cv)})"
 
     @property
     def constant(self) -> bool:
         """Whether every draw is the mean."""
-        return self.shape == "constant" or self.mean == 0 or self.cv == 0
+        return self.shape == "constant"
 
     def sampler(self, rng: random.Random, cap: float) -> Callable[[], float]:
         """A function that draws, never above `cap` seconds and never below zero."""
         mean, cv = self.mean, self.cv
+        if self.range is not None:
+            low, high = self.range
+            return lambda: min(rng.uniform(low, high), cap)
         if self.constant:
             fixed = min(mean, cap)
             return lambda: fixed
-        if self.shape == "uniform":
-            half = mean * cv * math.sqrt(3)
-            return lambda: min(rng.uniform(mean - half, mean + half), cap)
         if self.shape == "normal":
             return lambda: min(max(rng.gauss(mean, mean * cv), 0.0), cap)
+        # Drawn about 1, then scaled: a mean of any size is exact.
         if self.shape == "lognormal":
             sigma = math.sqrt(math.log1p(cv * cv))
-            mu = math.log(mean) - sigma * sigma / 2
-            return lambda: min(rng.lognormvariate(mu, sigma), cap)
-        shape, scale = 1 / (cv * cv), mean * cv * cv
-        return lambda: min(rng.gammavariate(shape, scale), cap)
+            return lambda: min(mean * rng.lognormvariate(-sigma * sigma / 2, sigma), cap)
+        return lambda: min(mean * rng.gammavariate(1 / (cv * cv), cv * cv), cap)
 
 
 _ZERO = Distribution(0.0)
@@ -142,45 +172,48 @@ class Pacing:
     cap: float = math.inf
     head: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("ttft", "itl"):
+            object.__setattr__(self, name, Distribution.parse(getattr(self, name), f"pace: {name}"))
+        for name, unlimited in (("prefill", 0.0), ("cap", math.inf), ("head", None)):
+            if getattr(self, name) != unlimited:
+                object.__setattr__(self, name, _number(getattr(self, name), f"pace: {name}"))
+
     @classmethod
     def parse(cls, value: object) -> Pacing:
         """From a text such as `official,itl=0.05`, or a table of the same settings. SettingError names the part."""
         if isinstance(value, Pacing):
             return value
-        pacing = cls()
+        pacing, chosen = cls(), dict[str, Any]()
         for key, setting in _settings(value, "pace"):
             if key is None:
-                if setting not in PROFILES:
+                if str(setting) not in PROFILES:
                     raise SettingError(f"pace: unknown profile {setting!r}{nearest(str(setting), tuple(PROFILES))}")
+                if chosen:
+                    raise SettingError(f"pace: the profile {setting!r} comes first, before what replaces its settings")
                 pacing = PROFILES[str(setting)]
-            elif key == "ttft":
-                pacing = replace(pacing, ttft=Distribution.parse(setting, "pace: ttft"))
-            elif key == "itl":
-                pacing = replace(pacing, itl=Distribution.parse(setting, "pace: itl"))
             elif key == "rate":
-                rate = _seconds(str(setting), "pace: rate (tokens a second)")
-                if rate == 0:
+                rate = _number(setting, "pace: rate", "tokens a second")
+                if rate * LONGEST < 1:
                     raise SettingError("pace: rate: expected more than 0 tokens a second")
-                pacing = replace(pacing, itl=Distribution(1 / rate))
-            elif key == "prefill":
-                pacing = replace(pacing, prefill=_seconds(str(setting), "pace: prefill"))
-            elif key == "cap":
-                pacing = replace(pacing, cap=_seconds(str(setting), "pace: cap"))
-            elif key == "head":
-                pacing = replace(pacing, head=_seconds(str(setting), "pace: head"))
+                chosen["itl"] = Distribution(1 / rate)
+            elif key in ("ttft", "itl"):
+                chosen[key] = Distribution.parse(setting, f"pace: {key}")
+            elif key in ("prefill", "cap", "head"):
+                chosen[key] = _number(setting, f"pace: {key}")
             else:
                 allowed = ("ttft", "itl", "rate", "prefill", "cap", "head")
                 raise SettingError(f"pace: unknown setting {key!r}{nearest(key, allowed)}")
-        return pacing
+        return replace(pacing, **chosen)
 
     def __str__(self) -> str:
         parts = [f"ttft={self.ttft}", f"itl={self.itl}"]
         if self.prefill:
-            parts.append(f"prefill={self.prefill:g}")
+            parts.append(f"prefill={_shortest(self.prefill)}")
         if self.cap != math.inf:
-            parts.append(f"cap={self.cap:g}")
+            parts.append(f"cap={_shortest(self.cap)}")
         if self.head is not None:
-            parts.append(f"head={self.head:g}")
+            parts.append(f"head={_shortest(self.head)}")
         return ",".join(parts)
 
     @property
@@ -224,6 +257,15 @@ class Chunking:
     join: bool = True
     apart: float = 0.001
 
+    def __post_init__(self) -> None:
+        for name in ("tokens_per_payload", "payloads_per_chunk", "chunks_per_write"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _ratio(value, f"chunking: {name}"))
+        if self.tokens_per_payload.denominator != 1:
+            raise SettingError(f"chunking: tokens_per_payload: expected a whole number, got {self.tokens_per_payload}")
+        object.__setattr__(self, "tokens_per_payload", int(self.tokens_per_payload))
+        object.__setattr__(self, "apart", _number(self.apart, "chunking: apart"))
+
     @classmethod
     def parse(cls, value: object) -> Chunking:
         """From a text such as `tokens_per_payload=2,join=false`, or a table of the same settings."""
@@ -231,48 +273,46 @@ class Chunking:
             return value
         chosen: dict[str, Any] = {}
         for key, setting in _settings(value, "chunking"):
-            if key in ("payloads_per_chunk", "chunks_per_write"):
-                chosen[key] = _ratio(setting, f"chunking: {key}")
-            elif key == "tokens_per_payload":
-                ratio = _ratio(setting, "chunking: tokens_per_payload")
-                if ratio.denominator != 1:
-                    raise SettingError(f"chunking: tokens_per_payload: expected a whole number >= 1, got {setting}")
-                chosen[key] = int(ratio)
-            elif key == "join":
+            if key == "join":
                 if str(setting).lower() not in ("true", "false"):
                     raise SettingError(f"chunking: join: expected true or false, got {setting!r}")
                 chosen[key] = str(setting).lower() == "true"
-            elif key == "apart":
-                chosen[key] = _seconds(str(setting), "chunking: apart")
+            elif key in _CHUNKING:
+                chosen[key] = setting
             else:
-                allowed = ("tokens_per_payload", "payloads_per_chunk", "chunks_per_write", "join", "apart")
-                raise SettingError(f"chunking: unknown setting {str(key or setting)!r}{nearest(str(key), allowed)}")
+                raise SettingError(f"chunking: unknown setting {str(key or setting)!r}{nearest(str(key), _CHUNKING)}")
         return cls(**chosen)
 
     def __str__(self) -> str:
         default, parts = Chunking(), []
-        for name in ("tokens_per_payload", "payloads_per_chunk", "chunks_per_write", "join", "apart"):
+        for name in _CHUNKING:
             value = getattr(self, name)
             if value != getattr(default, name):
                 parts.append(f"{name}={str(value).lower()}")
         return ",".join(parts) or "tokens_per_payload=1"
 
 
+_CHUNKING = ("tokens_per_payload", "payloads_per_chunk", "chunks_per_write", "join", "apart")
+_RATIO = re.compile(r"\d{1,7}(?:[/.]\d{1,7})?")
+
+
 def _ratio(value: object, what: str) -> Fraction:
+    text = str(value).strip()
     try:
-        ratio = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        raise SettingError(f"{what}: expected a ratio such as 2 or 1/3, got {value!r}") from None
+        ratio = Fraction(text) if _RATIO.fullmatch(text) else Fraction(0)
+    except ZeroDivisionError:
+        ratio = Fraction(0)
     if ratio <= 0 or (ratio.numerator != 1 and ratio.denominator != 1) or max(ratio.as_integer_ratio()) > 1_000_000:
-        raise SettingError(f"{what}: expected a whole number >= 1 or one part of a whole (1/3), got {value}")
+        raise SettingError(f"{what}: expected a whole number or one part of a whole, such as 2 or 1/3, got {text!r}")
     return ratio
 
 
 def _settings(value: object, what: str) -> Iterator[tuple[str | None, object]]:
-    """The `(key, setting)` pairs of a text or a table; a bare word of a text has the key None."""
+    """The `(key, setting)` pairs of a text or a table. A profile, a bare word in a text, has the key None."""
     if isinstance(value, Mapping):
-        for key, setting in value.items():
-            yield (None if key == "profile" else str(key)), setting
+        if "profile" in value:  # first, wherever it stands: what is beside it replaces its settings
+            yield None, value["profile"]
+        yield from ((str(key), setting) for key, setting in value.items() if key != "profile")
         return
     if not isinstance(value, str):
         raise SettingError(f"{what}: expected a text or a table, got {value!r}")

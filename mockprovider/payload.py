@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mockprovider.jsontext import dumps, escape
+from mockprovider.jsontext import dumps
 
 __all__ = ["Affixes", "Payload"]
 
@@ -39,19 +39,16 @@ class Payload:
 class Affixes:
     """The bytes around a text delta's escaped text, the same for every delta of a choice.
 
-    Where a dialect pads each event with random characters, they stand between `middle` and `suffix`, drawn by `pad`.
+    Where a dialect pads each event with random characters, they stand between `middle` and `suffix`; `pad` draws them
+    and takes the escaped text. name: of the event, as in `Payload`.
     """
 
     prefix: bytes
     suffix: bytes
     middle: bytes = b""
-    pad: Callable[[str], bytes] | None = None
+    pad: Callable[[bytes], bytes] | None = None
+    name: str | None = None
 
     def within(self, before: bytes, after: bytes) -> Affixes:
         """The same with more bytes around."""
-        return Affixes(before + self.prefix, self.suffix + after, self.middle, self.pad)
-
-    def around(self, text: str) -> bytes:
-        """The bytes of a delta of this text."""
-        pad = b"" if self.pad is None else self.middle + self.pad(text)
-        return self.prefix + escape(text) + pad + self.suffix
+        return Affixes(before + self.prefix, self.suffix + after, self.middle, self.pad, self.name)

@@ -1,8 +1,8 @@
 """Performs socket actions on an aiohttp connection, on time, and writes down what it did.
 
 Deadlines are absolute: gaps are added up from the request on, so a late write does not shift those after it. Bytes that
-are due together leave in one write; a promised write leaves alone, and the next one not before its pause is over, even
-when the loop is late. One action is rendered ahead, and none while the client's receive window is full.
+are due together leave in one write; a promised write leaves alone, its pause away from the writes before and after it,
+even when the loop is late. One action is rendered ahead, and none while the client's receive window is full.
 
 Endings, each proved on the wire by the tests: `close()` flushes and sends FIN; RST needs SO_LINGER with zero seconds
 before `abort()`, and would discard what the kernel has not sent yet, so it waits for that first.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import math
 import socket
 import struct
 import sys
@@ -34,7 +35,9 @@ TURN = 32
 """Writes of one stream before other streams have their turn."""
 
 _DRAIN_POLL = 0.001
-_DRAIN_LIMIT = 1.0
+_DRAIN_SLOW = 0.02
+"""Seconds between two looks whether everything has been sent, at first and after a second."""
+
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes in the send queue that have not been sent
 
 
@@ -55,7 +58,7 @@ class Player:
 
     __slots__ = (
         "_actions", "_blocked", "_connection", "_deadline", "_done", "_error", "_gate", "_gates", "_item",
-        "_log", "_not_before", "_reset_by", "_scheduler", "_transport", "outcome", "slot",
+        "_log", "_pause", "_planned", "_reset_from", "_scheduler", "_transport", "outcome", "slot",
     )  # fmt: skip
 
     def __init__(
@@ -78,8 +81,9 @@ class Player:
         self._gates = gates
         self._deadline = started
         self._item: SocketItem | Control | None = None
-        self._not_before = 0.0
-        self._reset_by = 0.0
+        self._pause = 0.0  # what the last write was promised to keep from the next
+        self._planned = -math.inf  # when the last write was due
+        self._reset_from = 0.0
         self._blocked = False
         self._gate: str | None = None
         self._done: asyncio.Future[None] | None = None
@@ -90,13 +94,21 @@ class Player:
 
         Raises what rendering raised, after the connection was aborted. Cancelling it means that the client has left.
         """
+        # Only with an empty buffer is a write of ours a `send` of its own, and nothing waits behind a slow reader.
+        self._transport.set_write_buffer_limits(0)
         try:
             self.due(self._scheduler.now())
             while self.outcome is None:
                 if self._blocked:
-                    await drain()  # type: ignore[misc]
+                    since = self._scheduler.now()
+                    try:
+                        await drain()  # type: ignore[misc]
+                    except ConnectionError:
+                        self._finish("client-left")
                     self._blocked = False
-                    self.due(self._scheduler.now())
+                    now = self._scheduler.now()
+                    self._log.unblocked(since, now)
+                    self.due(now)
                 else:
                     self._done = asyncio.get_running_loop().create_future()
                     await self._done
@@ -137,17 +149,23 @@ class Player:
                 gap, self._item, _ = self._next()
                 self._deadline += gap
             item = self._item
-            wait = max(self._deadline, self._not_before)
-            # Time passes while we render and write, so look again before going to sleep.
-            if wait > now and wait > (now := self._scheduler.now()):
+            wait = planned = self._deadline
+            pause = max(self._pause, item.apart) if type(item) is Write else self._pause
+            if pause and self._log.writes:
+                wait = max(wait, self._log.last + pause)
+            planned = max(planned, self._planned + pause)
+            # Time passes while we render and write, so look again before going to sleep. But after a promised write
+            # the loop has its turn in any case, or a machine that stood still for the pause would have skipped it.
+            if wait > now and ((pause and writes) or wait > (now := self._scheduler.now())):
                 self._scheduler.at(wait, self)
                 return
             if type(item) is bytes:
-                going = self._write_joined(item, now)
+                going = self._write_joined(item, now, planned)
+                self._pause = 0.0
                 writes += 1
             elif type(item) is Write:
-                going = self._write(item.data, self._deadline)
-                self._not_before = self._log.last + item.apart if item.apart else 0.0
+                going = self._write(item.data, planned)
+                self._pause = item.apart
                 self._item = None
                 writes += 1
             else:
@@ -169,32 +187,39 @@ class Player:
         timed = next(self._actions, None)
         if timed is None:
             raise TimelineError("a stage let the timeline run out without an ending (End, Close, Reset or Hang)")
-        if timed[0] < 0:
-            raise TimelineError(f"a stage produced {timed[1]!r} with a negative gap: {timed[0]} s")
+        if not timed[0] >= 0:
+            raise _backwards(timed[1], timed[0])
         return timed
 
-    def _write_joined(self, item: bytes, now: float) -> bool:
+    def _write_joined(self, item: bytes, now: float, planned: float) -> bool:
         """Write the item and all joinable ones after it that are due by now, as one."""
         actions, deadline = self._actions, self._deadline
-        first = deadline
         parts: list[bytes] = []
         size = 0
         following: SocketItem | Control | None = item
-        while type(following) is bytes and deadline <= now and size < JOIN:
-            parts.append(following)
-            size += len(following)
-            gap, following, _ = next(actions, _RUN_OUT)
-            deadline += gap
+        try:
+            while type(following) is bytes and deadline <= now and size < JOIN:
+                parts.append(following)
+                size += len(following)
+                gap, following, _ = next(actions, _RUN_OUT)
+                if gap:
+                    if not gap > 0:
+                        raise _backwards(following, gap)
+                    deadline += gap
+        except Exception:
+            self._write(b"".join(parts), planned)  # what was due before the defect
+            raise
         self._item, self._deadline = following, deadline
-        return self._write(parts[0] if len(parts) == 1 else b"".join(parts), first)
+        return self._write(parts[0] if len(parts) == 1 else b"".join(parts), planned, len(parts))
 
-    def _write(self, data: bytes, deadline: float) -> bool:
+    def _write(self, data: bytes, planned: float, events: int = 1) -> bool:
         """One `send`; False if the client is gone. Writing to a lost transport would be dropped in silence."""
         if self._transport.is_closing():
             self._finish("client-left")
             return False
         self._transport.write(data)
-        self._log.add(deadline, self._scheduler.now(), data)
+        self._planned = planned
+        self._log.add(planned, self._scheduler.now(), data, events)
         return True
 
     def _control(self, control: Control, now: float) -> bool:
@@ -226,10 +251,10 @@ class Player:
         self._scheduler.soon(self)
 
     def _reset(self, now: float) -> None:
-        if not self._reset_by:
-            self._reset_by = now + _DRAIN_LIMIT
-        if now < self._reset_by and self._unsent():
-            self._scheduler.at(now + _DRAIN_POLL, self)
+        if not self._reset_from:
+            self._reset_from = now
+        if self._unsent(now):
+            self._scheduler.at(now + (_DRAIN_POLL if now < self._reset_from + 1 else _DRAIN_SLOW), self)
             return
         self._transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
@@ -237,20 +262,24 @@ class Player:
         self._transport.abort()
         self._finish("reset")
 
-    def _unsent(self) -> bool:
+    def _unsent(self, now: float) -> bool:
         """Whether bytes are still on their way out of this host; where that cannot be asked, 50 ms must do."""
         if self._transport.get_write_buffer_size():
             return True
         if sys.platform != "linux":
-            return self._scheduler.now() < self._reset_by - _DRAIN_LIMIT + 0.05
+            return now < self._reset_from + 0.05
         descriptor = self._transport.get_extra_info("socket").fileno()
         unsent = struct.unpack("i", fcntl.ioctl(descriptor, _SIOCOUTQNSD, b"\0\0\0\0"))[0]
         return bool(unsent)
 
     def _finish(self, outcome: str) -> None:
-        self.outcome = outcome
+        self.outcome = self.outcome or outcome
         self._wake()
 
     def _wake(self) -> None:
         if self._done is not None and not self._done.done():
             self._done.set_result(None)
+
+
+def _backwards(item: object, gap: float) -> TimelineError:
+    return TimelineError(f"a stage produced {item!r} with a gap of {gap} s; time only passes")

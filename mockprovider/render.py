@@ -6,21 +6,23 @@ is what a connection carries; the player performs it. Nothing is rendered before
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mockprovider.dialects.base import Dialect, Encoder, Voice
+from mockprovider.dialects.base import Ask, Dialect, Encoder, Voice
+from mockprovider.faults.applied import NONE, Applied
+from mockprovider.faults.base import Level
 from mockprovider.framing.sse import SseEncoder
 from mockprovider.framing.whole import WholeEncoder
 from mockprovider.jsontext import escape
 from mockprovider.pace import Chunking, Timing
 from mockprovider.payload import Affixes
-from mockprovider.reply import Reply, TextDelta, deltas, paced
+from mockprovider.reply import Reply, Text, TextDelta, deltas, paced
 from mockprovider.timeline import NOWHERE, Control, End, Stage, Timed, run
-from mockprovider.wire import Head, MessageEncoder, SocketItem, TransferEncoder
+from mockprovider.wire import Head, MessageEncoder, SocketItem, TransferEncoder, Write
 
-__all__ = ["Framing", "message", "render"]
+__all__ = ["Framing", "message", "planned_tokens", "render", "replaced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +46,22 @@ def render(
     timing: Timing,
     framing: Framing,
     transfer: TransferEncoder,
+    faults: Applied = NONE,
 ) -> Iterator[Timed[SocketItem | Control]]:
     """The replies, one a choice, as socket actions with their gaps, ending included.
 
     The transfer encoder is the caller's, who knows the client's HTTP version and asks afterwards whether the
-    connection may be kept.
+    connection may be kept. Faults stand behind the encoder that makes the items of their level. SettingError where one
+    cannot be done to this reply.
     """
     ask = voice.ask
-    head = Head(200, (*dialect.headers(voice, stream=ask.stream), *framing.headers))
+    head = Head(200, replaced(dialect.headers(voice, stream=ask.stream), framing.headers))
     source = paced(
         [
             deltas(
                 reply,
                 choice=choice,
-                call_id=lambda index, choice=choice: "call_" + voice.id(24, "call", choice, index),  # type: ignore[misc]
+                call_id=lambda index, choice=choice: dialect.call_id(voice, choice, index),  # type: ignore[misc]
                 max_tokens=ask.max_tokens,
                 stop=ask.stop,
                 tokens_per_payload=framing.chunking.tokens_per_payload,
@@ -67,21 +71,48 @@ def render(
         timing,
         framing.holds,
     )
-    if ask.stream:
-        encoder = dialect.stream(voice)
-        sse = SseEncoder(relay=framing.relay)
-        packed = MessageEncoder(head, framing.chunking.payloads_per_chunk, timing.head)
-        stages: list[Stage[Any, Any]] = [TextComposition(encoder, sse, packed, transfer)]
+    stages = faults.stages(Level.REPLY)
+    payload, event = faults.stages(Level.PAYLOAD), faults.stages(Level.EVENT)
+    below, socket = faults.stages(Level.MESSAGE), faults.stages(Level.SOCKET)
+    if not ask.stream:
+        stages += [dialect.whole(voice), *payload, WholeEncoder(head), *below, transfer, *socket]
+        return run(source, stages)
+    encoder = dialect.stream(voice)
+    sse = SseEncoder(relay=framing.relay)
+    packed = MessageEncoder(head, framing.chunking.payloads_per_chunk, timing.head)
+    if payload or event or below:
+        stages += [encoder, *payload, sse, *event, packed, *below, transfer, *socket]
     else:
-        stages = [dialect.whole(voice), WholeEncoder(head), transfer]
+        stages += [TextComposition(encoder, sse, packed, transfer), *socket]
     return run(source, stages)
 
 
-def message(head: Head, body: bytes, transfer: TransferEncoder) -> Iterator[Timed[SocketItem | Control]]:
-    """A response that is no model's reply, such as an error, at once and whole."""
-    sized = Head(head.status, (*head.headers, ("Content-Length", str(len(body)))), head.reason)
-    source: list[Timed[Any]] = [(0.0, sized, NOWHERE), (0.0, body, NOWHERE), (0.0, End(), NOWHERE)]
-    return run(iter(source), [transfer])
+def replaced(headers: Iterable[tuple[str, str]], others: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The headers with the others after them, which take the place of those with the same name."""
+    names = {name.lower() for name, _ in others}
+    return (*(header for header in headers if header[0].lower() not in names), *others)
+
+
+def message(
+    head: Head, body: bytes, transfer: TransferEncoder, faults: Applied = NONE, *, sized: bool = True
+) -> Iterator[Timed[SocketItem | Control]]:
+    """A response that is no model's reply, such as an error, at once and whole. sized: its length is declared."""
+    # A 204 must not declare a length, RFC 9110 section 8.6.
+    length = (("Content-Length", str(len(body))),) if sized and head.status != 204 else ()
+    begun = Head(head.status, (*head.headers, *length), head.reason)
+    source: list[Timed[Any]] = [(0.0, begun, NOWHERE), (0.0, body, NOWHERE), (0.0, End(), NOWHERE)]
+    return run(iter(source), [*faults.stages(Level.MESSAGE), transfer, *faults.stages(Level.SOCKET)])
+
+
+def planned_tokens(replies: Sequence[Reply], ask: Ask) -> int | None:
+    """How many tokens the replies will have, all choices together; None where one is endless."""
+    if any(isinstance(part, Text) and not isinstance(part.text, str) for reply in replies for part in reply.parts):
+        return None
+    return sum(
+        delta.tokens
+        for choice, reply in enumerate(replies)
+        for delta in deltas(reply, choice=choice, call_id=str, max_tokens=ask.max_tokens, stop=ask.stop)
+    )
 
 
 class TextComposition(Stage[Any, Any]):
@@ -98,55 +129,66 @@ class TextComposition(Stage[Any, Any]):
         self._sse = sse
         self._packed = packed
         self._transfer = transfer
+        self._direct = False
         self._stages: tuple[Stage[Any, Any], ...] = (encoder, sse, packed, transfer)
 
     def feed(self, timed: Timed[Any]) -> list[Timed[Any]]:
         return _feed(self._stages, timed)
 
     def flush(self) -> Iterator[Timed[Any]]:
+        # What the encoder owes has been framed already where the levels are composed.
         for index, stage in enumerate(self._stages):
+            if index == 0 and self._direct:
+                continue
             for timed in stage.flush():
                 yield from _feed(self._stages[index + 1 :], timed)
 
     def _affixes(self, choice: int) -> Affixes | None:
-        # The transfer coding is known when the head has passed, which it has before any text comes.
-        if not (self._packed.transparent and self._transfer.chunk_framing and self._transfer.joins):
-            return None
         inner = self._encoder.affixes(choice)
         return None if inner is None else self._sse.compose(inner)
 
     def through(self, source: Iterator[Timed[Any]]) -> Iterator[Timed[Any]]:
-        usage = self._encoder.usage
+        encoder, transfer = self._encoder, self._transfer
+        usage, joins = encoder.usage, transfer.joins
         known: dict[int, Affixes | None] = {}
         prefix = middle = suffix = b""
         pad = None
         ready = -1
         for timed in source:
             gap, item, origin = timed
-            if type(item) is TextDelta:
-                choice = item.choice
-                if choice != ready:
-                    if choice not in known:
-                        # The first delta of a choice goes the long way: the head may still be ahead of it.
-                        yield from _feed(self._stages, timed)
-                        known[choice] = self._affixes(choice)
-                        continue
-                    affixes = known[choice]
-                    if affixes is None:
-                        yield from _feed(self._stages, timed)
-                        continue
-                    prefix, middle, suffix, pad = affixes.prefix, affixes.middle, affixes.suffix, affixes.pad
-                    ready = choice
-                text = item.text
+            if type(item) is TextDelta and item.choice == ready:
+                text = escape(item.text)
                 usage.completion += item.tokens
-                if pad is None:
-                    data = prefix + escape(text) + suffix
-                else:
-                    data = prefix + escape(text) + middle + pad(text) + suffix
-                yield gap, b"%x\r\n%b\r\n" % (len(data), data), origin
-            else:
+                data = prefix + text + suffix if pad is None else prefix + text + middle + pad(text) + suffix
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+                yield gap, data if joins else Write(data, 0.0), origin
+                continue
+            if not self._direct or isinstance(item, Control):
                 yield from _feed(self._stages, timed)
+                # The head has passed with the first item, so the transfer coding is known now.
+                self._direct = self._packed.transparent and transfer.chunk_framing
+                continue
+            yield from self._framed(encoder.feed(timed))
+            if type(item) is not TextDelta:
+                known.clear()  # a text may go on in another block
+                ready = -1
+                continue
+            choice = item.choice
+            if choice not in known:
+                known[choice] = self._affixes(choice)
+            affixes = known[choice]
+            if affixes is not None:
+                prefix, middle, suffix, pad = affixes.prefix, affixes.middle, affixes.suffix, affixes.pad
+                ready = choice
+        yield from self._framed(encoder.flush()) if self._direct else ()
         yield from self.flush()
+
+    def _framed(self, payloads: Iterable[Timed[Any]]) -> Iterator[Timed[Any]]:
+        """Payloads, or controls, where an event is one HTTP chunk and no level below needs to see it."""
+        for gap, payload, origin in payloads:
+            data = self._sse.block(payload)
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+            yield gap, data if self._transfer.joins else Write(data, 0.0), origin
 
 
 def _feed(stages: Sequence[Stage[Any, Any]], timed: Timed[Any]) -> list[Timed[Any]]:

@@ -6,10 +6,11 @@ it; `paced` interleaves the choices and gives each step its gap. Iterators throu
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import TypeAlias
+from itertools import chain, groupby
+from typing import Any, TypeAlias
 
 from mockprovider.errors import SettingError
 from mockprovider.jsontext import dumps
@@ -139,14 +140,15 @@ class Start:
 
 
 class TextDelta:
-    """Some answer text. tokens: how many tokens it counts for."""
+    """Some answer text. tokens: how many tokens it counts for; pieces: those, where there are several."""
 
-    __slots__ = ("choice", "text", "tokens")
+    __slots__ = ("choice", "pieces", "text", "tokens")
 
-    def __init__(self, text: str, choice: int = 0, tokens: int = 1) -> None:
+    def __init__(self, text: str, choice: int = 0, tokens: int = 1, pieces: tuple[str, ...] | None = None) -> None:
         self.text = text
         self.choice = choice
         self.tokens = tokens
+        self.pieces = pieces
 
 
 class ReasoningDelta(TextDelta):
@@ -179,20 +181,26 @@ class ToolCallDelta(TextDelta):
 
     __slots__ = ("index",)
 
-    def __init__(self, index: int, text: str, choice: int = 0, tokens: int = 1) -> None:
-        super().__init__(text, choice, tokens)
+    def __init__(
+        self, index: int, text: str, choice: int = 0, tokens: int = 1, pieces: tuple[str, ...] | None = None
+    ) -> None:
+        super().__init__(text, choice, tokens, pieces)
         self.index = index
 
 
 class Finish:
-    """A choice ends. reason: `stop`, `length`, `tool_calls`, `content_filter` or any other text."""
+    """A choice ends. reason: `stop`, `length`, `tool_calls`, `content_filter` or any other text.
 
-    __slots__ = ("choice", "reason")
+    stop: the stop sequence that ended the text, or None.
+    """
+
+    __slots__ = ("choice", "reason", "stop")
     tokens = 0
 
-    def __init__(self, reason: str, choice: int = 0) -> None:
+    def __init__(self, reason: str, choice: int = 0, stop: str | None = None) -> None:
         self.reason = reason
         self.choice = choice
+        self.stop = stop
 
 
 Delta: TypeAlias = Start | TextDelta | ReasoningDelta | RefusalDelta | ToolCallStart | ToolCallDelta | Finish
@@ -217,31 +225,31 @@ def deltas(
     """
     yield Start(choice, type(reply.parts[0]) if reply.parts else None, reply.calls)
     left = max_tokens if max_tokens is not None else -1
+    stopping = _Stopping(stop) if stop else None
     calls = 0
-    for part in reply.parts:
-        if isinstance(part, ToolCall):
-            yield ToolCallStart(calls, part.id or call_id(calls), part.name, choice)
+    for kind, parts in _runs(reply.parts):
+        if kind is ToolCall:
+            call: ToolCall = parts[0]
+            yield ToolCallStart(calls, call.id or call_id(calls), call.name, choice)
             index, calls = calls, calls + 1
-            for text, tokens in _groups(cut(part.arguments_text), tokens_per_payload, left):
-                yield ToolCallDelta(index, text, choice, tokens)
+            for text, tokens, pieces in _groups(cut(call.arguments_text), tokens_per_payload, left):
+                yield ToolCallDelta(index, text, choice, tokens, pieces)
                 left -= tokens
         else:
-            kind = _DELTAS[type(part)]
-            stopped = _Stopped()
-            pieces: Iterable[str] = (part.text,) if isinstance(part.text, str) else part.text()
-            if stop and isinstance(part, Text):
-                pieces = stopped.before(pieces, stop)
+            source: Iterable[str] = chain.from_iterable(map(cut, chain.from_iterable(map(_pieces, parts))))
+            if stopping is not None and kind is Text:
+                source = stopping.before(source)
+            made = _DELTAS[kind]
             if left < 0 and tokens_per_payload == 1:
                 # The common case, without the bookkeeping of limits and groups.
-                for piece in pieces:
-                    for token in cut(piece):
-                        yield kind(token, choice)
-                pieces = ()
-            for text, tokens in _groups(chain.from_iterable(map(cut, pieces)), tokens_per_payload, left):
-                yield kind(text, choice, tokens)
+                for token in source:
+                    yield made(token, choice)
+                source = ()
+            for text, tokens, pieces in _groups(source, tokens_per_payload, left):
+                yield made(text, choice, tokens, pieces)
                 left -= tokens
-            if stopped.found:
-                yield Finish(reply.finish or "stop", choice)
+            if stopping is not None and stopping.found:
+                yield Finish(reply.finish or "stop", choice, stopping.found)
                 return
         if left == 0:
             yield Finish(reply.finish or "length", choice)
@@ -256,8 +264,21 @@ _DELTAS: dict[type[Part], type[TextDelta]] = {
 }
 
 
-def _groups(tokens: Iterable[str], size: int, left: int) -> Iterator[tuple[str, int]]:
-    """Tokens joined `size` at a time, at most `left` of them in all (-1: no limit), with their number."""
+def _runs(parts: Iterable[Part]) -> Iterator[tuple[type[Part], list[Any]]]:
+    """Neighbouring parts of one type together, since they are one text; each tool call for itself."""
+    for kind, group in groupby(parts, key=type):
+        if kind is ToolCall:
+            yield from ((kind, [part]) for part in group)
+        else:
+            yield kind, list(group)
+
+
+def _pieces(part: Text | Reasoning | Refusal) -> Iterable[str]:
+    return (part.text,) if isinstance(part.text, str) else part.text()
+
+
+def _groups(tokens: Iterable[str], size: int, left: int) -> Iterator[tuple[str, int, tuple[str, ...] | None]]:
+    """Tokens joined `size` at a time, at most `left` in all (-1: no limit), with their number and themselves."""
     if left == 0:
         return
     group: list[str] = []
@@ -265,35 +286,55 @@ def _groups(tokens: Iterable[str], size: int, left: int) -> Iterator[tuple[str, 
         group.append(token)
         left -= 1
         if len(group) == size or left == 0:
-            yield "".join(group), len(group)
+            yield _joined(group)
             group.clear()
             if left == 0:
                 return
     if group:
-        yield "".join(group), len(group)
+        yield _joined(group)
 
 
-class _Stopped:
-    """Cuts a text before the first stop sequence, over the boundaries of its pieces."""
+def _joined(group: list[str]) -> tuple[str, int, tuple[str, ...] | None]:
+    return (group[0], 1, None) if len(group) == 1 else ("".join(group), len(group), tuple(group))
 
-    found = False
 
-    def before(self, pieces: Iterable[str], stop: Sequence[str]) -> Iterator[str]:
-        keep = max(map(len, stop)) - 1
-        held = ""
-        for piece in pieces:
-            held += piece
-            places = [place for place in (held.find(sequence) for sequence in stop) if place >= 0]
-            if places:
-                self.found = True
-                if min(places):
-                    yield held[: min(places)]
+class _Stopping:
+    """Ends a text before the first stop sequence that comes to be complete in it, over the boundaries of its tokens.
+
+    A token is held back only for as long as a sequence may have begun in it.
+    """
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self.found: str | None = None
+        self._stop = stop
+        self._keep = max(map(len, stop)) - 1
+
+    def before(self, tokens: Iterable[str]) -> Iterator[str]:
+        held: deque[str] = deque()
+        text = ""  # the tokens held, joined
+        for token in tokens:
+            held.append(token)
+            text += token
+            first = min((stop for stop in self._stop if stop in text), key=text.find, default=None)
+            if first is not None:
+                self.found = first
+                yield from _upto(held, text.find(first))
                 return
-            if len(held) > keep:
-                yield held[: len(held) - keep]
-                held = held[len(held) - keep :]
-        if held:
-            yield held
+            while len(text) - len(held[0]) >= self._keep:
+                text = text[len(held[0]) :]
+                yield held.popleft()
+                if not held:
+                    break
+        yield from held
+
+
+def _upto(tokens: Iterable[str], length: int) -> Iterator[str]:
+    """The tokens' first `length` characters; the token in which they end is cut."""
+    for token in tokens:
+        if not length:
+            return
+        yield token[:length]
+        length -= min(length, len(token))
 
 
 def paced(

@@ -1,31 +1,44 @@
 """(request, history) -> what to answer: rules with answers in order, and generated replies where there are no rules.
 
-One scenario belongs to one namespace. The same rules can be written in Python, as a table of a TOML file, or as the
-JSON of the control API; `rule_from` reads the latter two.
+One scenario belongs to one namespace. Its rules can be written in Python, as tables of a TOML file, or as the JSON of
+the control API; `scenario_file` reads the latter two.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+import re
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any, TypeAlias
 
 from mockprovider import filler
-from mockprovider.errors import NoMatchError, RequestError, SettingError, nearest
+from mockprovider.cases import recipe
+from mockprovider.errors import NoMatchError, RequestError, SettingError
 from mockprovider.exchange import Exchange
 from mockprovider.jsontext import dumps
 from mockprovider.matching import Conditions, nearest_miss
 from mockprovider.pace import Chunking, Pacing
-from mockprovider.reply import Reasoning, Refusal, Reply, Text, ToolCall
+from mockprovider.reply import Part, Reasoning, Refusal, Reply, Text, ToolCall
 from mockprovider.schema import SchemaError, instance
 from mockprovider.seed import Seed
 
-__all__ = ["Answer", "Rule", "Scenario", "ScenarioFile", "load", "request_error", "rule_from"]
+__all__ = ["Answer", "Rule", "RuleSet", "Said", "Scenario", "generate", "request_error"]
 
 Said: TypeAlias = Reply | RequestError
-Saying: TypeAlias = Said | Callable[[Exchange], "Said | str"]
+Saying: TypeAlias = Said | Callable[[Exchange], "Said | Part | str"]
+RuleSet: TypeAlias = "Iterable[tuple[Conditions, Sequence[Answer]]]"
+
+_UNMATCHED = 1000
+"""How many unmatched requests a scenario keeps: a server that runs for weeks must not grow with them."""
+
+_WHOLE = 4_000_000
+"""Characters, and pieces, that a text made by a function may have where the reply is sent whole."""
+
+
+_MADE = 256
+"""Generated replies that are remembered, so that a request that comes again costs less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +46,22 @@ class Answer:
     """What a rule says once: a reply, an error in the provider's shape, or a function of the exchange.
 
     says: None lets the reply be generated from the seed and the request. times: how often before the next answer's
-    turn (None: the last answer for ever, any other once); pace, chunking: instead of the server's.
+    turn (None: the last answer for ever, any other once); pace, chunking: instead of the server's; faults: the chain
+    that is done to it. SettingError for a chain that cannot be.
     """
 
     says: Saying | None = None
     times: int | None = None
     pace: Pacing | None = None
     chunking: Chunking | None = None
+    faults: str = ""
 
     def __post_init__(self) -> None:
-        if self.times is not None and self.times < 1:
-            raise SettingError(f"times: expected at least 1, got {self.times}")
+        if self.faults:
+            recipe(self.faults)
+        times: object = self.times  # whoever gives it may not be checked for types
+        if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
+            raise SettingError(f"times: expected a whole number of at least 1, got {times!r}")
 
 
 @dataclass(slots=True)
@@ -77,13 +95,20 @@ class Rule:
 
 
 class Scenario:
-    """The rules of one namespace. Without any rule, replies are generated from the seed and the request."""
+    """The rules of one namespace. Without any rule, replies are generated from the seed and the request.
 
-    def __init__(self, *, reply: Reply | None = None, reply_tokens: int | None = None) -> None:
+    rules: those it begins with, as a scenario file has them; reply: instead of generated replies; reply_tokens: how
+    long generated ones are at least. unmatched: why requests found no answer, newest last.
+    """
+
+    def __init__(self, rules: RuleSet = (), *, reply: Reply | None = None, reply_tokens: int | None = None) -> None:
         self.rules: list[Rule] = []
         self.reply = reply
         self.reply_tokens = reply_tokens
-        self.unmatched: list[str] = []
+        self._made: OrderedDict[tuple[object, ...], tuple[Reply, ...]] = OrderedDict()
+        self.unmatched: deque[str] = deque(maxlen=_UNMATCHED)
+        self._initial = tuple(rules)
+        self.reset()
 
     def add(self, conditions: Conditions, answer: Answer) -> Rule:
         """Append the answer to the rule with equal conditions, or to a new rule at the end."""
@@ -96,11 +121,22 @@ class Scenario:
         return rule
 
     def clear(self) -> None:
-        """Remove all rules."""
+        """Remove all rules, those it began with among them."""
         self.rules.clear()
 
-    def answer(self, exchange: Exchange) -> Answer:
-        """The answer to this exchange; notes the rule in it. NoMatchError where rules exist and none answers."""
+    def reset(self) -> None:
+        """The rules it began with, unused, and none else; no unmatched requests."""
+        self.rules.clear()
+        self.unmatched.clear()
+        for conditions, answers in self._initial:
+            for answer in answers:
+                self.add(conditions, answer)
+
+    def answer(self, exchange: Exchange, usual: Reply | None = None) -> Answer:
+        """The answer to this exchange; notes the rule in it. NoMatchError where rules exist and none answers.
+
+        usual: what is said where nobody scripted a reply; None: what is generated.
+        """
         for rule in self.rules:
             if not rule.conditions.mismatches(exchange):
                 answer = rule.next()
@@ -108,7 +144,7 @@ class Scenario:
                     exchange.rule = rule.name
                     return answer
         if not self.rules:
-            return Answer(self.reply)
+            return Answer(self.reply if self.reply is not None else usual)
         spent = [rule.name for rule in self.rules if not rule.conditions.mismatches(exchange)]
         why = (
             f"{spent[0]} is for it, but all its answers are used up"
@@ -121,18 +157,59 @@ class Scenario:
 
     def replies(self, answer: Answer, exchange: Exchange, seed: Seed, key: tuple[object, ...]) -> tuple[Reply, ...]:
         """The reply of each choice. Raises the answer's RequestError; SettingError where a function answers wrongly."""
-        choices = exchange.ask.choices if exchange.ask else 1
+        ask = exchange.ask
+        assert ask is not None, "only prompts are answered with replies"
         says = answer.says
         if says is None:
-            return tuple(generate(exchange, seed, (*key, choice), self.reply_tokens) for choice in range(choices))
+            return self._generated(exchange, seed, key)
         if not isinstance(says, Reply | RequestError):
             said = says(exchange)
-            says = Reply.of(said) if isinstance(said, str) else said
+            if not isinstance(said, str | Reply | RequestError | Text | Reasoning | Refusal | ToolCall):
+                raise SettingError(
+                    f"an answer function must return a str, a part, a Reply or a RequestError, not {said!r}"
+                )
+            says = said if isinstance(said, RequestError) else Reply.of(said)
         if isinstance(says, RequestError):
             raise says
-        if not isinstance(says, Reply):
-            raise SettingError(f"an answer function must return a str, a Reply or a RequestError, not {says!r}")
-        return (says,) * choices
+        if (
+            not ask.stream
+            and ask.max_tokens is None
+            and any(isinstance(part, Text) and callable(part.text) for part in says.parts)
+        ):
+            says = replace(says, parts=tuple(map(_ended, says.parts)))
+        return (says,) * ask.choices
+
+    def _generated(self, exchange: Exchange, seed: Seed, key: tuple[object, ...]) -> tuple[Reply, ...]:
+        """What is made up for this request; the same object while it is remembered."""
+        ask = exchange.ask
+        assert ask is not None, "only prompts are answered with replies"
+        known = (*key, exchange.faults, ask.choices)
+        replies = self._made.pop(known, None)
+        if replies is None:
+            replies = tuple(
+                generate(exchange, seed, (*key, choice), self.reply_tokens) for choice in range(ask.choices)
+            )
+        self._made[known] = replies
+        if len(self._made) > _MADE:
+            self._made.popitem(last=False)
+        return replies
+
+
+def _ended(part: Part) -> Part:
+    """The part with its text made: what is sent whole must end. SettingError where it does not."""
+    if not isinstance(part, Text) or isinstance(part.text, str):
+        return part
+    made: list[str] = []
+    size = 0
+    for piece in part.text():
+        made.append(piece)
+        size += len(piece)
+        if size > _WHOLE or len(made) > _WHOLE:
+            raise SettingError(
+                f"the reply's text did not end within {_WHOLE} characters: an endless one needs a request that asks"
+                " for a stream or sets max_tokens"
+            )
+    return Text("".join(made))
 
 
 def generate(exchange: Exchange, seed: Seed, key: tuple[object, ...], tokens: int | None) -> Reply:
@@ -140,126 +217,39 @@ def generate(exchange: Exchange, seed: Seed, key: tuple[object, ...], tokens: in
     ask = exchange.ask
     assert ask is not None, "only prompts are answered with generated replies"
     rng = seed.stream("text", *key)
-    if ask.must_call is not None and not ask.answers_tool:
-        tool = next((tool for tool in ask.tools if tool.name == ask.must_call), None) or rng.choice(ask.tools)
-        return Reply((ToolCall(tool.name, _instance(tool.parameters or {"type": "object"}, rng, tool.name)),))
+    if ask.must_call and not ask.answers_tool:
+        name = rng.choice(ask.must_call)
+        index, tool = next((index, tool) for index, tool in enumerate(ask.tools) if tool.name == name)
+        if tool.custom:
+            return Reply((ToolCall(name, filler.answer(rng, kind="prose", tokens=8)),))
+        arguments = _instance(
+            tool.parameters or {"type": "object"},
+            rng,
+            f"function '{name}'",
+            f"tools[{index}].function.parameters",
+            "invalid_function_parameters",
+        )
+        return Reply((ToolCall(name, arguments),))
     if ask.schema is not None:
         schema = ask.schema or {
             "type": "object",
             "properties": {"answer": {"type": "string"}},
             "required": ["answer"],
         }
-        return Reply((Text(dumps(_instance(schema, rng, "response_format")).decode()),))
+        value = _instance(schema, rng, "response_format", "response_format", "invalid_json_schema")
+        return Reply((Text(dumps(value).decode()),))
     return Reply((Text(filler.answer(rng, tokens=tokens)),))
 
 
-def _instance(schema: Mapping[str, Any], rng: Any, name: str) -> Any:
+def _instance(schema: Mapping[str, Any], rng: Random, what: str, param: str, code: str) -> Any:
     try:
         return instance(schema, rng)
     except SchemaError as error:
-        raise RequestError(
-            400, f"Invalid schema for '{name}': {error}", param="tools", code="invalid_function_parameters"
-        ) from error
+        raise RequestError(400, f"Invalid schema for {what}: {error}", param=param, code=code) from error
 
 
-# ------------------------------------------------------------------------------------------------ rules as data
-
-_ANSWER_KEYS = ("reply", "error", "times", "pace", "chunking")
-_PART_KEYS = ("text", "reasoning", "refusal", "tool_calls", "finish")
-_ERROR_KEYS = ("status", "message", "type", "param", "code", "headers")
-
-
-def _table(value: object, what: str, allowed: Sequence[str]) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise SettingError(f"{what}: expected a table, got {value!r}")
-    for key in value:
-        if key not in allowed:
-            raise SettingError(f"{what}: unknown key {key!r}{nearest(str(key), tuple(allowed))}")
-    return value
-
-
-def rule_from(value: object, what: str = "rule") -> tuple[Conditions, list[Answer]]:
-    """Conditions and answers from a table: `{"match": {...}, "reply": ...}`, or with `"answers": [...]`.
-
-    SettingError names the table (`what`), the key, and what is allowed.
-    """
-    table = _table(value, what, ("match", "answers", *_ANSWER_KEYS))
-    match = table.get("match", {})
-    if not isinstance(match, Mapping):
-        raise SettingError(f"{what}: match: expected a table of conditions, got {match!r}")
-    try:
-        conditions = Conditions(**match)
-    except SettingError as error:
-        raise SettingError(f"{what}: match: {error}") from error
-    if "answers" not in table:
-        return conditions, [_answer({key: table[key] for key in _ANSWER_KEYS if key in table}, what)]
-    listed = table["answers"]
-    if any(key in table for key in _ANSWER_KEYS) or not isinstance(listed, list) or not listed:
-        raise SettingError(f"{what}: give either one answer's keys or `answers`, a list that is not empty")
-    return conditions, [_answer(answer, f"{what}: answers[{index}]") for index, answer in enumerate(listed)]
-
-
-def _answer(value: object, what: str) -> Answer:
-    table = _table(value, what, _ANSWER_KEYS)
-    if "reply" in table and "error" in table:
-        raise SettingError(f"{what}: a reply and an error exclude each other")
-    says: Said | None = None
-    if "reply" in table:
-        says = _reply(table["reply"], f"{what}: reply")
-    elif "error" in table:
-        says = _error(table["error"], f"{what}: error")
-    times = table.get("times")
-    if times is not None and (isinstance(times, bool) or not isinstance(times, int)):
-        raise SettingError(f"{what}: times: expected a whole number, got {times!r}")
-    return Answer(
-        says,
-        times,
-        Pacing.parse(table["pace"]) if "pace" in table else None,
-        Chunking.parse(table["chunking"]) if "chunking" in table else None,
-    )
-
-
-def _reply(value: object, what: str) -> Reply:
-    if isinstance(value, str):
-        return Reply.of(value)
-    table = _table(value, what, _PART_KEYS)
-    for key in ("text", "reasoning", "refusal", "finish"):
-        if key in table and not isinstance(table[key], str):
-            raise SettingError(f"{what}: {key}: expected a text, got {table[key]!r}")
-    parts: list[Any] = []
-    for key, kind in (("reasoning", Reasoning), ("text", Text), ("refusal", Refusal)):
-        if key in table:
-            parts.append(kind(table[key]))
-    calls = table.get("tool_calls", [])
-    if not isinstance(calls, list):
-        raise SettingError(f"{what}: tool_calls: expected a list, got {calls!r}")
-    for index, call in enumerate(calls):
-        where = f"{what}: tool_calls[{index}]"
-        described = _table(call, where, ("name", "arguments", "id"))
-        name, arguments, id = described.get("name"), described.get("arguments", {}), described.get("id")
-        if not isinstance(name, str) or not isinstance(id, str | None) or not isinstance(arguments, Mapping | str):
-            raise SettingError(f"{where}: expected a name, arguments as a table or JSON text, and perhaps an id")
-        parts.append(ToolCall(name, arguments, id))
-    return Reply(tuple(parts), table.get("finish"))
-
-
-def _error(value: object, what: str) -> RequestError:
-    table = _table(value, what, _ERROR_KEYS)
-    status, headers = table.get("status"), table.get("headers", {})
-    if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
-        raise SettingError(f"{what}: status: expected 400 to 599, got {status!r}")
-    if not isinstance(headers, Mapping):
-        raise SettingError(f"{what}: headers: expected a table, got {headers!r}")
-    return request_error(
-        status,
-        table.get("message"),
-        kind=table.get("type"),
-        param=table.get("param"),
-        code=table.get("code"),
-        headers=headers,
-    )
-
-
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[^\x00\r\n]*")
 _KINDS = {401: "authentication", 403: "authentication", 404: "not_found", 429: "rate_limit"}
 
 
@@ -272,7 +262,23 @@ def request_error(
     code: str | None = None,
     headers: Mapping[str, object] | None = None,
 ) -> RequestError:
-    """An error answer; kind and message follow from the status where they are not given."""
+    """An error answer; kind and message follow from the status where they are not given.
+
+    status: 400 to 599; headers: further ones, such as `retry-after`. SettingError for what cannot be sent so.
+    """
+    given: object = status
+    if isinstance(given, bool) or not isinstance(given, int) or not 400 <= given <= 599:
+        raise SettingError(f"status: expected 400 to 599, got {given!r}")
+    for name, value in (("message", message), ("type", kind), ("param", param), ("code", code)):
+        if value is not None and not isinstance(value, str):
+            raise SettingError(f"{name}: expected a text, got {value!r}")
+    if headers is not None and not isinstance(headers, Mapping):
+        raise SettingError(f"headers: expected a table, got {headers!r}")
+    written = tuple((str(name), str(value)) for name, value in (headers or {}).items())
+    for name, value in written:
+        # RFC 9110 section 5: a line end in a value would begin another header.
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise SettingError(f"headers: {name!r}: {value!r} is no header")
     usual = _KINDS.get(status, "server" if status >= 500 else "invalid_request")
     return RequestError(
         status,
@@ -280,56 +286,5 @@ def request_error(
         kind=kind or usual,
         param=param,
         code=code,
-        headers=tuple((str(name), str(value)) for name, value in (headers or {}).items()),
+        headers=written,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ScenarioFile:
-    """A scenario file, read and checked. Settings that the file does not name are None."""
-
-    rules: tuple[tuple[Conditions, list[Answer]], ...]
-    seed: int | None = None
-    pace: Pacing | None = None
-    chunking: Chunking | None = None
-    models: tuple[str, ...] | None = None
-    api_keys: tuple[str, ...] | None = None
-
-
-def load(path: Path) -> ScenarioFile:
-    """Read a scenario file (TOML): `seed`, `pace`, `chunking`, `models`, `api_keys`, and tables `[[rule]]`.
-
-    Raises SettingError, with the file's name, for a file that cannot be read, is no TOML, or says something impossible.
-    """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path}: {error}") from error
-    try:
-        _table(table, "the file", ("seed", "pace", "chunking", "models", "api_keys", "rule"))
-        seed, rules = table.get("seed"), table.get("rule", [])
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-            raise SettingError(f"seed: expected a whole number, got {seed!r}")
-        if not isinstance(rules, list):
-            raise SettingError("rule: write each rule as a table [[rule]]")
-        return ScenarioFile(
-            rules=tuple(rule_from(rule, f"rule {index + 1}") for index, rule in enumerate(rules)),
-            seed=seed,
-            pace=Pacing.parse(table["pace"]) if "pace" in table else None,
-            chunking=Chunking.parse(table["chunking"]) if "chunking" in table else None,
-            models=_names(table, "models"),
-            api_keys=_names(table, "api_keys"),
-        )
-    except SettingError as error:
-        raise SettingError(f"{path}: {error}") from error
-
-
-def _names(table: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
-    names = table.get(key)
-    if names is None:
-        return None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise SettingError(f"{key}: expected a list of texts, got {names!r}")
-    return tuple(names)

@@ -25,8 +25,13 @@ DRAIN = 256
 """At most so many streams are served before the loop gets its turn."""
 
 
+_NOWHERE = -1
+_SOON = -2
+"""Instead of the key of a slot, in an item that is not scheduled, or whose turn is the next one that is free."""
+
+
 class Scheduled(Protocol):
-    """What can be scheduled: it keeps the key of its slot, so that removing it takes constant time."""
+    """What can be scheduled: it keeps the key of its slot (first -1), so that removing it takes constant time."""
 
     slot: int
 
@@ -41,13 +46,23 @@ class Scheduler(Protocol):
         """The current time."""
 
     def at(self, deadline: float, item: Scheduled) -> None:
-        """Call `item.due` at the deadline or as soon after it as the slot allows; an item is scheduled once."""
+        """Call `item.due` at the deadline or as soon after it as the slot allows; an item is scheduled once.
+
+        deadline: finite.
+        """
 
     def soon(self, item: Scheduled) -> None:
         """Call `item.due` after others have had their turn."""
 
     def remove(self, item: Scheduled) -> None:
         """Forget the item, if it is scheduled."""
+
+
+def _slot(deadline: float) -> int:
+    """The first slot that does not begin before the deadline."""
+    key = math.ceil(deadline / SLOT)
+    # The division rounds: without this a deadline one bit above a slot's beginning would be served before it came.
+    return key if key * SLOT >= deadline else key + 1
 
 
 class _Slots:
@@ -70,10 +85,14 @@ class _Slots:
         slot = self._slots.get(item.slot)
         if slot is not None:
             slot.pop(item, None)
-            # An emptied slot goes at once, so that memory does not wait for far deadlines; its key stays in the
-            # heap until it comes up, and is harmless there.
+            # An emptied slot goes at once, so that memory does not wait for far deadlines. Its key stays in the heap,
+            # where it is harmless; when most keys there are such, the heap is made anew.
             if not slot:
                 del self._slots[item.slot]
+                if len(self._heap) > 64 + 2 * len(self._slots):
+                    self._heap = list(self._slots)
+                    heapq.heapify(self._heap)
+        item.slot = _NOWHERE
 
     def first(self) -> int | None:
         """The key of the earliest slot that holds an item."""
@@ -110,7 +129,7 @@ class LoopScheduler:
         self.now = time.monotonic
 
     def at(self, deadline: float, item: Scheduled) -> None:
-        key = math.ceil(deadline / SLOT)
+        key = _slot(deadline)
         self._slots.add(key, item)
         if not self._draining and (self._armed is None or key < self._armed):
             self._arm(key)
@@ -119,16 +138,19 @@ class LoopScheduler:
         if not self._soon:
             self._loop.call_soon(self._serve)
         self._soon[item] = None
+        item.slot = _SOON
 
     def remove(self, item: Scheduled) -> None:
-        self._slots.remove(item)
         self._soon.pop(item, None)
+        self._slots.remove(item)
 
     def _serve(self) -> None:
         """Serve those that gave up their turn, once each; timers and sockets are looked at before they come again."""
         items, self._soon = self._soon, {}
         for item in items:
-            item.due(self.now())
+            if item.slot == _SOON:  # else it was removed meanwhile, by one that was served before it
+                item.slot = _NOWHERE
+                item.due(self.now())
 
     def close(self) -> None:
         """Release the timer; nothing is due any more."""
@@ -145,16 +167,19 @@ class LoopScheduler:
         self._armed = None
         self._draining = True
         left = DRAIN
+        # What becomes due during the drain waits for the next one, so that sockets are looked at in between.
+        now = self.now()
         try:
             while left > 0:
-                now = self.now()
                 key = self._slots.first()
                 if key is None or key * SLOT > now:
                     break
                 items = self._slots.pop(key, left)
                 left -= len(items)
                 for item in items:
-                    item.due(now)
+                    if item.slot == key:  # else it was removed meanwhile, by one that was served before it
+                        item.slot = _NOWHERE
+                        item.due(now)
         finally:
             self._draining = False
             key = self._slots.first()
@@ -241,7 +266,7 @@ class VirtualScheduler:
         return self._now
 
     def at(self, deadline: float, item: Scheduled) -> None:
-        self._slots.add(math.ceil(deadline / SLOT), item)
+        self._slots.add(_slot(deadline), item)
 
     def soon(self, item: Scheduled) -> None:
         self._slots.add(math.floor(self._now / SLOT), item)
@@ -254,6 +279,8 @@ class VirtualScheduler:
         while (key := self._slots.first()) is not None and key * SLOT + late <= until:
             self._now = max(self._now, key * SLOT + late)
             for item in self._slots.pop(key, 1 << 30):
-                item.due(self._now)
+                if item.slot == key:
+                    item.slot = _NOWHERE
+                    item.due(self._now)
         if until != math.inf:
             self._now = max(self._now, until)

@@ -18,26 +18,38 @@ _ALPHANUMERIC = bytes((b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 class Seed:
     """The root of all randomness: an integer, from which independent streams are derived by name."""
 
-    __slots__ = ("_key", "value")
+    __slots__ = ("_keyed", "value")
 
     def __init__(self, value: int) -> None:
         self.value = value
-        self._key = blake2b(str(value).encode(), digest_size=32).digest()
+        # Keying costs more than hashing a short text, so it is done once and copied.
+        self._keyed = blake2b(key=blake2b(str(value).encode(), digest_size=32).digest())
 
     def digest(self, purpose: str, *parts: object) -> bytes:
-        """64 bytes that only this purpose and these parts yield."""
-        return blake2b(repr((purpose, parts)).encode("utf-8", "backslashreplace"), key=self._key).digest()
+        """64 bytes that only this purpose and these parts yield; parts are bytes, texts (any) and numbers."""
+        named = []
+        for part in (purpose, *parts):
+            data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
+            # Its type and length before each part: no two lists of parts are written alike.
+            named.append(b"%b%d:%b" % (type(part).__name__.encode(), len(data), data))
+        hasher = self._keyed.copy()
+        hasher.update(b"".join(named))
+        return hasher.digest()
 
     def stream(self, purpose: str, *parts: object) -> random.Random:
         """A generator of its own for this purpose and these parts."""
         return random.Random(self.digest(purpose, *parts))
 
     def name(self, length: int, purpose: str, *parts: object) -> str:
-        """An identifier of `length` (at most 64) letters and digits."""
+        """An identifier of letters and digits. ValueError where it would be longer than 64."""
+        if not 0 <= length <= 64:
+            raise ValueError(f"an identifier has at most 64 letters and digits, not {length}")
         return self.digest(purpose, *parts)[:length].translate(_ALPHANUMERIC).decode()
 
     def hex(self, length: int, purpose: str, *parts: object) -> str:
-        """An identifier of `length` (at most 128) hexadecimal digits."""
+        """An identifier of hexadecimal digits. ValueError where it would be longer than 128."""
+        if not 0 <= length <= 128:
+            raise ValueError(f"an identifier has at most 128 hexadecimal digits, not {length}")
         return self.digest(purpose, *parts).hex()[:length]
 
     def __repr__(self) -> str:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
+from typing import TypedDict
 
+from mockprovider.cases import recipe
 from mockprovider.errors import SettingError
+from mockprovider.limits import Limits
 from mockprovider.pace import Chunking, Pacing
-from mockprovider.reply import Reply
+from mockprovider.reply import Part, Reply
 
-__all__ = ["Settings", "is_loopback"]
+__all__ = ["GivenSettings", "Settings", "is_loopback"]
+
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\[\]:/@\s]+)(?::\d{0,5})?")
+"""A `Host` header, RFC 9110 section 7.2: a name, an IPv4 address or a bracketed IPv6 address, and perhaps a port."""
+
+_TOKEN = re.compile(r"[!-~]+")
+"""What a header can carry as one word."""
 
 
 def is_loopback(host: str) -> bool:
@@ -22,15 +32,39 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+class GivenSettings(TypedDict, total=False):
+    """The settings of `Settings` as they may be given: texts where a text form exists, None for the default."""
+
+    host: str | None
+    port: int | None
+    seed: int | None
+    pace: str | Pacing | None
+    chunking: str | Chunking | None
+    faults: str | None
+    limits: str | Limits | None
+    relay: bool | None
+    reply: str | Part | Reply | None
+    reply_tokens: int | None
+    models: list[str] | tuple[str, ...] | None
+    api_keys: list[str] | tuple[str, ...] | None
+    token: str | None
+    allow_hosts: list[str] | tuple[str, ...] | None
+    journal_limit: int | None
+    body_limit: int | None
+    late_warning: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a server is told.
+    """Everything that a server is told. SettingError, naming the setting, for a value that is impossible.
 
     host, port: where to listen (port 0: any); seed: None draws one; pace, chunking, relay: of every reply, unless a
-    rule or header says otherwise; reply: instead of generated ones; reply_tokens: how long generated ones are at
-    least; models, api_keys: the only ones accepted (None: any); token: guards the control API; allow_hosts: names
-    besides the loopback's that a `Host` header may carry; journal_limit: exchanges kept a namespace; body_limit:
-    bytes of a request's body.
+    rule or header says otherwise; faults: the chain that is done to every reply; limits: requests and tokens a minute,
+    counted in each namespace (None: any number); reply: instead of generated ones; reply_tokens: how long generated
+    ones are at least; models, api_keys: the only ones accepted (None: any); token: guards the control API; allow_hosts:
+    names besides the loopback's that a `Host` header may carry (`*`: any); journal_limit: exchanges kept a namespace;
+    late_warning: seconds behind its deadline from which a write is reported;
+    body_limit: bytes of a request's body.
     """
 
     host: str = "127.0.0.1"
@@ -38,6 +72,8 @@ class Settings:
     seed: int | None = None
     pace: Pacing = field(default_factory=Pacing)
     chunking: Chunking = field(default_factory=Chunking)
+    faults: str = ""
+    limits: Limits | None = None
     relay: bool = False
     reply: Reply | None = None
     reply_tokens: int | None = None
@@ -46,39 +82,82 @@ class Settings:
     token: str | None = None
     allow_hosts: tuple[str, ...] = ()
     journal_limit: int = 1000
+    late_warning: float = 0.1
     body_limit: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise SettingError(f"port: expected 0 to 65535, got {self.port}")
-        if not is_loopback(self.host) and not self.token:
+        _whole("port", self.port, 0, 65535)
+        _whole("journal_limit", self.journal_limit, 1)
+        _whole("body_limit", self.body_limit, 1)
+        if not self.late_warning > 0:
+            raise SettingError(f"late_warning: expected seconds > 0, got {self.late_warning!r}")
+        if self.seed is not None:
+            _whole("seed", self.seed)
+        if self.reply_tokens is not None:
+            _whole("reply_tokens", self.reply_tokens, 1)
+        if self.faults:
+            recipe(self.faults)
+        if not isinstance(self.relay, bool):
+            raise SettingError(f"relay: expected true or false, got {self.relay!r}")
+        for name in ("models", "api_keys"):
+            if getattr(self, name) is not None:
+                self._names(name, empty=False)
+        self._names("allow_hosts", empty=True)
+        if self.token is not None and not _TOKEN.fullmatch(_text("token", self.token)):
+            raise SettingError("token: expected visible ASCII characters, at least one and no space")
+        if not _text("host", self.host):
+            raise SettingError("host: expected a name or an address, got an empty text")
+        if not is_loopback(self.host) and self.token is None:
             raise SettingError(
                 f"host {self.host!r} is reachable from other machines: set a token (--token), which then guards the"
                 " control API, or bind a loopback address"
             )
-        if self.reply_tokens is not None and self.reply_tokens < 1:
-            raise SettingError(f"reply_tokens: expected at least 1, got {self.reply_tokens}")
-        if self.journal_limit < 1:
-            raise SettingError(f"journal_limit: expected at least 1, got {self.journal_limit}")
-        if self.body_limit < 1:
-            raise SettingError(f"body_limit: expected at least 1, got {self.body_limit}")
+
+    def _names(self, setting: str, *, empty: bool) -> None:
+        """Make the setting a tuple. A lone str is refused: its characters would pass for names."""
+        names = getattr(self, setting)
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
+            raise SettingError(f"{setting}: expected a list of texts that are not empty, got {names!r}")
+        if not names and not empty:
+            raise SettingError(f"{setting}: expected at least one; leave the setting out to accept any")
+        object.__setattr__(self, setting, tuple(names))
 
     def host_allowed(self, header: str | None) -> bool:
         """Whether a request's `Host` header is one of ours.
 
         A page of another site can make its name resolve to this machine (DNS rebinding), but the browser then sends
-        that name; an IP address cannot be rebound.
+        that name; an IP address cannot be rebound. Clients that send no such header are no browsers.
         """
-        if header is None:
+        if header is None or "*" in self.allow_hosts:
             return True
-        name = header.rsplit(":", 1)[0] if not header.endswith("]") else header
-        name = name.strip("[]").lower().rstrip(".")
+        match = _HOST.fullmatch(header)
+        if match is None:
+            return False
+        name = match["name"].strip("[]").lower().rstrip(".")
         if name == "localhost" or name.endswith(".localhost") or name == self.host.lower():
             return True
-        if name in (allowed.lower() for allowed in self.allow_hosts) or "*" in self.allow_hosts:
+        if any(name == allowed.lower() for allowed in self.allow_hosts):
             return True
         try:
             ipaddress.ip_address(name)
         except ValueError:
             return False
         return True
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise SettingError(f"{name}: expected a text, got {value!r}")
+    return value
+
+
+def _whole(name: str, value: object, low: int | None = None, high: int | None = None) -> None:
+    """SettingError unless the value is a whole number within the bounds; a bool is none."""
+    expected = "a whole number" if low is None else f"at least {low}" if high is None else f"{low} to {high}"
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or (low is not None and value < low)
+        or (high is not None and value > high)
+    ):
+        raise SettingError(f"{name}: expected {expected}, got {value!r}")

@@ -89,9 +89,11 @@ class Stage(Generic[In, Out]):
     """
 
     def feed(self, timed: Timed[In | Control]) -> Iterable[Timed[Out | Control]]:
+        """What follows from one item, in order; nothing where it is kept back or swallowed."""
         raise NotImplementedError
 
     def flush(self) -> Iterable[Timed[Out | Control]]:
+        """What is still owed when the source has ended."""
         return ()
 
     def through(self, source: Iterator[Timed[In | Control]]) -> Iterator[Timed[Out | Control]]:

@@ -4,7 +4,7 @@ Level 1, the message: one `Head`, then content, then an ending. A piece of conte
 transfer coding is chunked. Level 0, the socket: bytes as they leave. Three items are shared by both:
 
 * plain `bytes`: joinable; may leave in one write with neighbours that are due at the same time,
-* `Write(data, apart)`: a promise: leaves by a write of its own, and nothing follows it for `apart` seconds,
+* `Write(data, apart)`: a promise: leaves by a write of its own, `apart` seconds away from those before and after it,
 * `Raw(data)`: level 1 only: bytes that no transfer coding touches, legal or not.
 """
 
@@ -19,16 +19,21 @@ from typing import TypeAlias
 from mockprovider.pace import Chunking
 from mockprovider.timeline import NOWHERE, Control, End, Ending, Origin, Stage, Timed
 
-__all__ = ["Content", "Head", "MessageEncoder", "Raw", "SocketItem", "TransferEncoder", "Write"]
+__all__ = ["Content", "Head", "MessageEncoder", "Raw", "SocketItem", "Trailers", "TransferEncoder", "Write"]
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Status line and header section. headers: (name, value) pairs in order, duplicates allowed."""
+    """Status line and header section. headers: (name, value) pairs in order, duplicates allowed.
+
+    last: the connection carries nothing after this message, and the chunked coding is not used: where no length is
+    declared, the message ends with the connection.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     reason: str | None = None
+    last: bool = False
 
     def encode(self) -> bytes:
         """The bytes up to and including the empty line, RFC 9112 sections 4 and 5."""
@@ -54,14 +59,26 @@ class Head:
         return next((value for key, value in self.headers if key.lower() == wanted), None)
 
 
+class Trailers:
+    """The trailer section that follows the last chunk (RFC 9112 section 7.1.2); dropped where the coding has none."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, fields: tuple[tuple[str, str], ...]) -> None:
+        self.fields = fields
+
+
 class Write:
-    """A promised write: its own `send`, and at least `apart` seconds before the next one."""
+    """A promised write: its own `send`, and at least `apart` seconds after the one before it and before the next."""
 
     __slots__ = ("apart", "data")
 
     def __init__(self, data: bytes, apart: float = 0.001) -> None:
         self.data = data
         self.apart = apart
+
+    def __repr__(self) -> str:
+        return f"Write({self.data!r}, {self.apart})"
 
 
 class Raw:
@@ -72,6 +89,9 @@ class Raw:
     def __init__(self, data: bytes) -> None:
         self.data = data
 
+    def __repr__(self) -> str:
+        return f"Raw({self.data!r})"
+
 
 Content: TypeAlias = bytes | Write | Raw
 SocketItem: TypeAlias = bytes | Write
@@ -80,8 +100,9 @@ SocketItem: TypeAlias = bytes | Write
 class MessageEncoder(Stage[bytes, "Head | Content"]):
     """From the encoded events of level 2 to a message: the head first, then the events packed into HTTP chunks.
 
-    The head leaves with the first event, or `head_at` seconds after the request if that is earlier; time is
-    conserved. Groups of events are kept back until they are full, a control comes, or the source ends.
+    The head leaves with the first event, or `head_at` seconds after the request if that is earlier, but never before
+    a `Hold` that is due by then; time is conserved. Groups of events are kept back until they are full, a control
+    comes, or the source ends.
     """
 
     def __init__(self, head: Head, payloads_per_chunk: Fraction, head_at: float | None = None) -> None:
@@ -95,21 +116,21 @@ class MessageEncoder(Stage[bytes, "Head | Content"]):
 
     def feed(self, timed: Timed[bytes | Control]) -> Iterator[Timed[Head | Content | Control]]:
         gap, item, origin = timed
-        if self._head is not None and not (isinstance(item, Control) and self._head_at is None):
-            early = gap if self._head_at is None else min(self._head_at, gap)
-            yield early, self._head, NOWHERE
-            self._head = None
-            gap -= early
+        if self._head is not None:
+            head, early = self._head, gap if self._head_at is None else min(self._head_at, gap)
+            if early == gap and isinstance(item, Control) and not isinstance(item, Ending):
+                # A gate that stands before the head holds the head too.
+                self._head_at = None if self._head_at is None else self._head_at - gap
+            else:
+                self._head = None
+                yield early, head, NOWHERE
+                gap -= early
         if isinstance(item, Control):
             yield from self._release()
-            if isinstance(item, Ending) and self._head is not None:
-                yield gap, self._head, NOWHERE
-                self._head, gap = None, 0.0
             yield gap, item, origin
         elif self._pieces > 1:
-            size = max(1, -(-len(item) // self._pieces))
-            for start in range(0, len(item), size):
-                yield gap, item[start : start + size], origin
+            for piece in _split(item, self._pieces):
+                yield gap, piece, origin
                 gap = 0.0
         elif self._group == 1:
             yield gap, item, origin
@@ -138,12 +159,22 @@ class MessageEncoder(Stage[bytes, "Head | Content"]):
         return self._group == self._pieces == 1
 
 
-class TransferEncoder(Stage["Head | Content", SocketItem]):
+def _split(data: bytes, pieces: int) -> list[bytes]:
+    """The data in so many pieces of nearly equal size; in fewer only where there are not as many bytes."""
+    size = len(data)
+    pieces = max(1, min(pieces, size))
+    return [data[size * piece // pieces : size * (piece + 1) // pieces] for piece in range(pieces)]
+
+
+class TransferEncoder(Stage["Head | Content | Trailers", SocketItem]):
     """From a message to writes: the transfer coding (RFC 9112 section 6) and the packing of chunks into writes.
 
     chunked: whether the client understands the chunked coding (HTTP/1.1). bodyless: the request was HEAD, so the
     head is all there is. keep: whether the connection may carry another request afterwards; `keeps` says whether
     it will, once the head has passed.
+
+    Content without bytes, and content that the message cannot have, is dropped and leaves its gap to what follows: as a
+    chunk of size zero it would end the message.
     """
 
     def __init__(self, chunking: Chunking, *, chunked: bool = True, bodyless: bool = False, keep: bool = True) -> None:
@@ -151,10 +182,17 @@ class TransferEncoder(Stage["Head | Content", SocketItem]):
         self._may_chunk = chunked
         self._bodyless = bodyless
         self._chunked = False
+        self._owed = 0.0  # the gap of what was dropped
+        self._trailer = b""
         self.repack(chunking)
         self._held: list[bytes] = []
         self._gap = 0.0
         self._origin = NOWHERE
+
+    @property
+    def kind(self) -> tuple[bool, bool, bool]:
+        """What the client and its request allow, before the head has passed."""
+        return self._may_chunk, self._bodyless, self.keeps
 
     def repack(self, chunking: Chunking) -> None:
         """Pack chunks into writes in another way, from the next item on."""
@@ -164,35 +202,48 @@ class TransferEncoder(Stage["Head | Content", SocketItem]):
         self._group = ratio.numerator if ratio else 0  # 0: nothing is promised
         self._pieces = ratio.denominator if ratio else 1
 
-    def feed(self, timed: Timed[Head | Content | Control]) -> Iterator[Timed[SocketItem | Control]]:
+    def feed(self, timed: Timed[Head | Content | Trailers | Control]) -> Iterator[Timed[SocketItem | Control]]:
         gap, item, origin = timed
+        if self._owed:
+            gap, self._owed = gap + self._owed, 0.0
+        if isinstance(item, Trailers):
+            self._trailer = "".join(f"{name}: {value}\r\n" for name, value in item.fields).encode("latin-1", "replace")
+            self._owed = gap
+            return
+        if not isinstance(item, Head | Control) and self._drops(item):
+            self._owed = gap
+            return
         if isinstance(item, bytes):
-            if self._bodyless:
-                return
-            data = b"%x\r\n%b\r\n" % (len(item), item) if self._chunked else item
-            if data:
-                yield from self._pack(gap, data, origin)
+            yield from self._pack(gap, b"%x\r\n%b\r\n" % (len(item), item) if self._chunked else item, origin)
             return
         yield from self._release()
         if isinstance(item, Head):
             yield gap, self._begin(item), origin
         elif isinstance(item, Control):
             if isinstance(item, End) and self._chunked:
-                yield gap, b"0\r\n\r\n", origin
+                yield gap, b"0\r\n%b\r\n" % self._trailer, origin
                 gap = 0.0
             yield gap, item, origin
-        elif not self._bodyless:
-            if isinstance(item, Raw):
-                yield gap, Write(item.data, self._apart), origin
-            else:
-                data = b"%x\r\n%b\r\n" % (len(item.data), item.data) if self._chunked else item.data
-                yield gap, Write(data, item.apart), origin
+        elif isinstance(item, Raw):
+            yield gap, Write(item.data, self._apart), origin
+        else:
+            data = b"%x\r\n%b\r\n" % (len(item.data), item.data) if self._chunked else item.data
+            yield gap, Write(data, item.apart), origin
+
+    def _drops(self, content: Content) -> bool:
+        if isinstance(content, Raw):
+            return not content.data
+        return self._bodyless or not (content if isinstance(content, bytes) else content.data)
 
     def _begin(self, head: Head) -> bytes:
         """Decide the framing from the head, add the headers that say so, and encode it."""
-        bodyless = head.status in (204, 304) or head.status < 200
+        if head.status < 200:
+            return head.encode()  # an interim response; the head that counts is still to come
+        bodyless = head.status in (204, 304)
         extra: list[tuple[str, str]] = []
-        if head.header("content-length") is None and not bodyless:
+        if head.last:
+            self.keeps = False
+        elif head.header("content-length") is None and not bodyless:
             if self._may_chunk:
                 extra.append(("Transfer-Encoding", "chunked"))
                 self._chunked = not self._bodyless
@@ -206,9 +257,8 @@ class TransferEncoder(Stage["Head | Content", SocketItem]):
         if self._group == 0:
             yield gap, data if self._join else Write(data, 0.0), origin
         elif self._pieces > 1:
-            size = max(1, -(-len(data) // self._pieces))
-            for start in range(0, len(data), size):
-                yield gap, Write(data[start : start + size], self._apart), origin
+            for piece in _split(data, self._pieces):
+                yield gap, Write(piece, self._apart), origin
                 gap = 0.0
         else:
             self._held.append(data)

@@ -85,9 +85,11 @@ def serving(
         server.url = server.printed(LISTENING, start_s)[1]
         yield server
         # To its whole group, as a terminal's Ctrl-C would: the command may be a shell around the server.
-        os.killpg(process.pid, signal.SIGTERM)
-        code = process.wait(STOP_S)
-        assert code == 0, f"exit code {code} after SIGTERM; it printed:\n" + "\n".join(server.lines)
+        # A test that has ended it already has seen how.
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            code = process.wait(STOP_S)
+            assert code == 0, f"exit code {code} after SIGTERM; it printed:\n" + "\n".join(server.lines)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

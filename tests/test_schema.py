@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import random
 import re
@@ -21,7 +22,7 @@ from mockprovider.errors import MockProviderError
 from mockprovider.schema import SchemaError, check_strict, instance
 
 ROOT = Path(__file__).resolve().parent.parent
-SEEDS = range(40)
+SEEDS = range(25)
 Schema = dict[str, Any]
 
 
@@ -68,6 +69,11 @@ CHAIN = closed(value=TEXT, next={"anyOf": [{"$ref": "#/$defs/node"}, {"type": "n
 KEYWORDS: dict[str, Mapping[str, Any] | bool] = {
     "$anchor": {"$ref": "#here", "$defs": {"a": {"$anchor": "here", "type": "integer", "maximum": 3}}},
     "$id": {"$id": "Node", **closed(id=TEXT, nodes={"type": "array", "items": {"$ref": "Node"}})},
+    "$id-address": {
+        **closed(a={"$ref": "item"}),
+        "$id": "https://example.com/",
+        "$defs": {"i": {"$id": "https://example.com/item", "type": "null"}},
+    },
     "$id-inside": {
         "$id": "https://example.com/root",
         **closed(a={"$ref": "item"}),
@@ -96,6 +102,16 @@ KEYWORDS: dict[str, Mapping[str, Any] | bool] = {
         "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
     },
     "boolean": {"type": "boolean"},
+    "bounds-twice": {
+        "type": "integer",
+        "minimum": 3,
+        "exclusiveMinimum": 5,
+        "exclusiveMaximum": 9,
+        "maximum": 20,
+        "allOf": [{"minimum": 6, "maximum": 7}],
+    },
+    "bounds-that-leave-one": {"type": "integer", "exclusiveMinimum": 4, "maximum": 5},
+    "bounds-that-leave-one-below": {"type": "number", "minimum": 4, "exclusiveMaximum": 4.5, "multipleOf": 0.5},
     "boolean-schema": True,
     "const": {"const": {"a": [1, None, "x"]}},
     "const-null": {"const": None},
@@ -110,6 +126,7 @@ KEYWORDS: dict[str, Mapping[str, Any] | bool] = {
     "contains-only": {"type": "array", "contains": {"const": "x"}},
     "empty": {},
     "enum": {"enum": ["a", 1, None, [2], {"b": True}]},
+    "enum-float": {"type": "integer", "enum": [2.0, 2.5]},
     "enum-beside": {"type": "string", "enum": ["aaa", "b", 1], "maxLength": 1},
     "exclusiveMaximum": {"type": "integer", "minimum": 4, "exclusiveMaximum": 6},
     "exclusiveMinimum": {"type": "number", "exclusiveMinimum": 0, "maximum": 0.01},
@@ -123,6 +140,12 @@ KEYWORDS: dict[str, Mapping[str, Any] | bool] = {
     "minItems": {"type": "array", "items": WHOLE, "minItems": 7, "maxItems": 8},
     "minLength": {"type": "string", "minLength": 400, "maxLength": 410},
     "minProperties": {"type": "object", "properties": {"a": TEXT}, "minProperties": 4},
+    "minProperties-optional": {
+        "type": "object",
+        "properties": dict.fromkeys("abc", TEXT),
+        "additionalProperties": False,
+        "minProperties": 3,
+    },
     "minProperties-names": {"type": "object", "propertyNames": {"pattern": "^[a-z]{3}$"}, "minProperties": 5},
     "minProperties-patterns": {
         "type": "object",
@@ -186,6 +209,7 @@ KEYWORDS: dict[str, Mapping[str, Any] | bool] = {
         "minItems": 25,
     },
     "uniqueItems-true-is-not-1": {"type": "array", "items": {"enum": [1, True]}, "uniqueItems": True, "minItems": 2},
+    "uniqueItems-cities": closed(cities={"type": "array", "items": TEXT, "uniqueItems": True, "minItems": 15}),
     "uniqueItems-words": {"type": "array", "items": TEXT, "uniqueItems": True, "minItems": 60},
 }
 
@@ -243,6 +267,14 @@ def test_values_are_in_their_format(name: str) -> None:
     schema = {"type": "string", "format": name}
     assert Judge(schema).errors(FORMATS[name]) != []
     assert len(set(values_of(schema))) > 3
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "iri", "uri", "uri-reference"])
+def test_named_values_must_be_in_their_format_too(name: str) -> None:
+    """An example or a value of an enum that is not in the format beside it is not used."""
+    wrong = FORMATS.get(name, "http://a b")
+    assert instance({"type": "string", "format": name, "examples": [wrong]}, random.Random(0)) != wrong
+    assert refused({"type": "string", "format": name, "enum": [wrong]}).path == ("enum",)
 
 
 @pytest.mark.parametrize("name", ["iri", "iri-reference", "uri", "uri-reference", "uri-template"])
@@ -441,11 +473,14 @@ def test_examples_come_before_defaults() -> None:
 
 
 def test_a_value_shares_nothing_with_the_schema() -> None:
-    """Changing a value does not change the schema it was made from."""
+    """Changing a value changes neither the schema it was made from nor another part of the value."""
     schema = {"enum": [{"a": [1]}]}
     before = copy.deepcopy(schema)
     instance(schema, random.Random(0))["a"].append(2)
     assert schema == before
+    one, other = instance({"type": "array", "items": schema, "minItems": 2, "maxItems": 2}, random.Random(0))
+    one["a"].append(2)
+    assert other == {"a": [1]}
 
 
 # ---------------------------------------------------------------------------------------- recursion, size and effort
@@ -485,7 +520,7 @@ def test_doubling_references_are_cut_short_where_they_may_be() -> None:
     schema = {"$ref": "#/$defs/d0", "$defs": {**levels, "d40": TEXT}}
     assert max(size_of(value) for value in values_of(schema, range(5))) < 2000
     required = {name: {**level, "required": ["a", "b"]} for name, level in levels.items()}
-    assert "200000" in refused({"$ref": "#/$defs/d0", "$defs": {**required, "d40": TEXT}}).reason
+    assert "smallest value" in refused({"$ref": "#/$defs/d0", "$defs": {**required, "d40": TEXT}}).reason
 
 
 def test_the_shortest_way_out_is_found() -> None:
@@ -502,26 +537,41 @@ def test_the_shortest_way_out_is_found() -> None:
     values_of(schema)
 
 
-def test_a_union_with_itself_is_what_else_is_in_it() -> None:
-    """A schema that names itself as a branch has the values of the other branches, not any."""
-    for seed in SEEDS:
-        assert isinstance(instance({"anyOf": [{"$ref": "#"}, {"type": "integer"}]}, random.Random(seed)), int)
-        looped = {"anyOf": [{"allOf": [{"$ref": "#"}]}, {"type": "integer"}]}
-        assert isinstance(instance(looped, random.Random(seed)), int)
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"anyOf": [{"$ref": "#"}, {"type": "integer"}]},
+        {"oneOf": [{"type": "integer"}, {"allOf": [{"$ref": "#"}]}]},
+        {"not": {"$ref": "#"}},
+        closed(a={"$ref": "#/properties/b"}, b={"$ref": "#/properties/a"}),
+        {
+            "type": "object",
+            "properties": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}},
+            "$defs": {"a": {"$ref": "#/$defs/a"}},
+        },
+    ],
+)
+def test_loops_around_one_value_are_refused(schema: Schema) -> None:
+    """A schema that refers to itself for the same value, wherever it is, has no meaning."""
+    assert "comes back to itself" in refused(schema).reason
+
+
+def test_a_schema_may_hold_twice_for_one_value() -> None:
+    """Coming to a schema by two ways is no loop."""
+    schema = {
+        "allOf": [{"$ref": "#/$defs/a"}, {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "null"}]}, {"$ref": "#/$defs/b"}],
+        "$defs": {"a": {"type": "integer", "minimum": 7}, "b": {"$ref": "#/$defs/a", "maximum": 9}},
+    }
+    assert {*values_of(schema)} == {7, 8, 9}
 
 
 @pytest.mark.parametrize(
     "schema",
     [
         closed(a={"$ref": "#"}),
-        {"$ref": "#"},
         {"type": "array", "items": {"$ref": "#"}, "minItems": 1},
         {"anyOf": [closed(a={"$ref": "#"}), False]},
-        {
-            "type": "object",
-            "properties": {"a": {"$ref": "#/properties/b"}, "b": {"$ref": "#/properties/a"}},
-            "required": ["a"],
-        },
     ],
 )
 def test_recursion_without_an_end_is_refused(schema: Schema) -> None:
@@ -574,8 +624,10 @@ SAMPLE = {
         when={"type": "string", "format": "date-time"},
         code={"type": "string", "pattern": "^[A-Z]{2}-[0-9]+$"},
         tree={"$ref": "#/$defs/node"},
+        list={"$ref": "#/$defs/chain"},
+        maybe={"type": ["null", "integer"]},
     ),
-    "$defs": {"node": NODE},
+    "$defs": {"node": NODE, "chain": closed(next={"anyOf": [{"type": "null"}, {"$ref": "#/$defs/chain"}]})},
 }
 
 
@@ -856,10 +908,10 @@ def nested(levels: int) -> Schema:
 @pytest.mark.parametrize(
     ("most", "beyond", "reason"),
     [
-        (nested(9), nested(11), "11 levels of nesting exceeds limit of 10."),
+        (nested(10), nested(11), "11 levels of nesting exceeds limit of 10."),
         (closed(a=nested(9)), closed(a=closed(b=nested(9))), "11 levels of nesting exceeds limit of 10."),
         (
-            {**closed(a={"$ref": "#/$defs/x"}), "$defs": {"x": nested(9)}},
+            {**closed(a={"$ref": "#/$defs/x"}), "$defs": {"x": nested(10)}},
             {**closed(a={"$ref": "#/$defs/x"}), "$defs": {"x": nested(11)}},
             "11 levels of nesting exceeds limit of 10.",
         ),
@@ -871,14 +923,12 @@ def nested(levels: int) -> Schema:
         (
             closed(a={"type": "integer", "enum": [*range(1000)]}),
             closed(a={"type": "integer", "enum": [*range(1000)]}, b={"type": "integer", "enum": [1]}),
-            "Expected at most 1000 enum values in total within a single schema when using structured outputs, "
-            "but received 1001.",
+            "Expected at most 1000 enum values in total within a single schema when using structured outputs, but",
         ),
         (
-            closed(a={"type": "string", "enum": ["x" * 60] * 250}),
+            closed(a={"type": "string", "enum": ["x" * 99] * 250}),
             closed(a={"type": "string", "enum": ["x" * 60] * 251}),
-            "Expected at most 15000 total characters across enum values when there are more than 250 enum values, "
-            "but received 15060.",
+            "Expected at most 15000 total characters across enum values when there are more than 250 enum values, but",
         ),
         (
             {**closed(**{"x" * 119_998: {"type": "string", "const": "a"}}), "$defs": {"b": TEXT}},
@@ -895,14 +945,6 @@ def test_strict_limits_of_size(most: Schema, beyond: Schema, reason: str) -> Non
 
 
 # ------------------------------------------------------------------------------------------------------- properties
-
-
-def errors_or_none(schema: Any, value: Any) -> list[str]:
-    """What is wrong with the value, or nothing where a schema refers to itself for the same value for ever."""
-    try:
-        return Judge(schema).errors(value)
-    except RecursionError:
-        return []
 
 
 def bounds_of(draw: Callable[..., Any], low: str, high: str, most: int) -> Schema:
@@ -955,6 +997,7 @@ def choices() -> st.SearchStrategy[Schema]:
     )
 
 
+@functools.cache
 def nodes(depth: int) -> st.SearchStrategy[Schema]:
     """Schemas of the strict subset. They refer to three definitions only where there is a way around."""
     simple = st.one_of(
@@ -983,19 +1026,20 @@ def strict_schemas(draw: Callable[..., Any]) -> Schema:
     names = st.sampled_from(["city", "email", "count", "rows", "next", "when"])
     return {
         **closed(**draw(st.dictionaries(names, nodes(3), max_size=5))),
-        "$defs": {"a": draw(nodes(2)), "b": draw(nodes(2))},
-        "definitions": {"c": draw(nodes(1))},
+        # Not the nodes themselves: a union could then come back to itself for the same value.
+        "$defs": {"a": closed(a=draw(nodes(2))), "b": {"type": "array", "items": draw(nodes(2))}},
+        "definitions": {"c": closed(c=draw(nodes(1)), d=draw(nodes(1)))},
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(strict_schemas(), st.integers(0, 2**32))
 def test_every_strict_schema_has_a_valid_value(schema: Schema, seed: int) -> None:
     """For schemas of the strict subset with a value there is always one, it is valid, and the same the next time."""
     check_strict(schema, name="any")
     value = instance(schema, random.Random(seed))
     assert value == instance(copy.deepcopy(schema), random.Random(seed))
-    assert errors_or_none(schema, value) == []
+    assert Judge(schema).errors(value) == []
 
 
 def loose_nodes() -> st.SearchStrategy[Any]:
@@ -1045,7 +1089,7 @@ def test_no_schema_gives_a_wrong_value(schema: Any, definition: Any, seed: int) 
         for key in error.path:
             place = place[key]
         return
-    assert errors_or_none(document, value) == []
+    assert Judge(document).errors(value) == []
 
 
 @st.composite

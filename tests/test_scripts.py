@@ -169,8 +169,9 @@ def test_a_wrong_call_is_refused(machine: Machine, capsys: pytest.CaptureFixture
 
 
 def test_serve_works_from_any_directory(tmp_path: Path) -> None:
-    """scripts/serve starts the server from another directory, where it looks up a relative file."""
+    """scripts/serve starts this server from another directory, where it looks up files but no modules."""
     (tmp_path / "reply.txt").write_text("From a file.")
+    (tmp_path / "mockprovider.py").write_text("raise SystemExit('the wrong module')")
     script = str(ROOT / "scripts" / "serve")
     with serving(script, "--port", "0", "--reply", "@reply.txt", cwd=tmp_path) as server:
         assert server.url.startswith("http://127.0.0.1:")
@@ -178,7 +179,7 @@ def test_serve_works_from_any_directory(tmp_path: Path) -> None:
 
 def test_test_works_from_any_directory(tmp_path: Path) -> None:
     """scripts/test finds the project's tests from another directory, and passes on what it is told."""
-    script = ROOT / "scripts" / "test"
+    script = str(ROOT / "scripts" / "test")
     command = [script, "--collect-only", "-q", "-k", "test_test_works_from_any_directory"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
     assert "tests/test_scripts.py::test_test_works_from_any_directory" in ended.stdout

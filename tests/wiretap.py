@@ -4,8 +4,8 @@ Written from RFC 9112 alone; nothing of the package is imported. The parser is s
 `WireError`, so a test that reads a response has also proved that its framing is legal.
 
 A `Tap` lives on the running loop. Where the server runs on the same loop, a byte is in the tap's socket as soon as it
-has been sent, and the tap reads it in the loop's next round, before any later timer: so writes that are apart in time
-come as separate reads, however busy the machine is.
+has been sent. A keen tap looks there at the beginning of every round of the loop, before the timers and sockets of that
+round: so what was sent in different rounds comes as separate reads, however busy the machine is.
 """
 
 from __future__ import annotations
@@ -305,6 +305,13 @@ class Tap:
             self._reading = False
             self._loop.remove_reader(self.sock)
 
+    def keen(self) -> None:
+        """From now on look in every round of the loop, which therefore never sleeps."""
+        if self.ending == "open" and self.sock.fileno() >= 0:
+            if self._reading:
+                self._ready()
+            self._loop.call_soon(self.keen)
+
     def _ready(self) -> None:
         try:
             data = self.sock.recv(self.size)
@@ -355,18 +362,20 @@ class Tap:
                         raise self._wrong
                     if condition():
                         return
+                    if self.ending != "open":
+                        raise TimeoutError  # nothing more will come
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
             came = "\n".join(f"  {read.time:.4f} {read.data!r}" for read in self.reads[-20:])
-            raise AssertionError(f"it did not come in {timeout} s; ending: {self.ending}; came:\n{came}") from None
+            raise AssertionError(f"it did not come, in {timeout} s at most; {self.ending}; came:\n{came}") from None
 
     async def response(self, index: int = -1, timeout: float = PATIENCE) -> Response:
         """The response of that number, from 0, when it is complete; -1: one more than were complete."""
         wanted = len(self.parser.finished) if index < 0 else index
         await self.until(lambda: len(self.parser.finished) > wanted or self.ending != "open", timeout)
         if len(self.parser.finished) <= wanted:
-            raise AssertionError(f"the connection ended ({self.ending}) before the response was complete: {self.data!r}")
+            raise AssertionError(f"the connection ended ({self.ending}) before the response did: {self.data!r}")
         return self.parser.finished[wanted]
 
     async def end(self, timeout: float = PATIENCE) -> str:
@@ -403,12 +412,17 @@ class Tap:
 
 @contextlib.asynccontextmanager
 async def tapping(
-    url_or_port: str | int, *methods: str, receive_buffer: int | None = None, reading: bool = True
+    url_or_port: str | int,
+    *methods: str,
+    receive_buffer: int | None = None,
+    reading: bool = True,
+    keen: bool = False,
 ) -> AsyncIterator[Tap]:
     """A tap on a new connection to `http://HOST:PORT…`, or to a port of 127.0.0.1; closed in the end.
 
     methods: of the requests that will be sent, in order, as far as they matter (HEAD). receive_buffer: bytes of
-    SO_RCVBUF, which the kernel doubles. reading: False leaves what comes in the kernel until `resume`.
+    SO_RCVBUF, which the kernel doubles. reading: False leaves what comes in the kernel until `resume`. keen: look for
+    bytes in every round of the loop.
     """
     host, port = "127.0.0.1", url_or_port
     if isinstance(port, str):
@@ -425,6 +439,8 @@ async def tapping(
         tap = Tap(sock, *methods)
         if reading:
             tap.resume()
+        if keen:
+            tap.keen()
         try:
             yield tap
         finally:
@@ -438,20 +454,28 @@ async def tapping(
 
 @dataclass(frozen=True)
 class Call:
-    """One call of `send` or `write` on a socket, as the kernel saw it."""
+    """One system call that sent to a TCP connection: the port at its other end, the data, what the call returned."""
 
-    descriptor: int
+    peer: int
     data: bytes
     returned: int
 
 
-_CALL = re.compile(rb'(?:\d+ +)?(?:sendto|write)\((\d+), "((?:\\x[0-9a-f]{2})*)"(?:\.\.\.)?, \d+(?:[^"]*?)\) += (-?\d+)')
+_CALL = re.compile(rb"(?:\d+ +)?(?:sendto|sendmsg|write|writev)\(\d+<TCP[^>]*->[^>]*:(\d+)\]>, (.*)\) += (-?\d+)")
+_STRING = re.compile(rb'"((?:\\x[0-9a-f]{2})*)"')
+
+STRACE = ("-f", "-yy", "-xx", "-s", "1000000", "-e", "trace=sendto,sendmsg,write,writev", "-e", "signal=none")
+"""Options of strace that make it write what `calls` reads."""
 
 
 def calls(trace: bytes) -> list[Call]:
-    """The calls in what `strace -f -xx -s SIZE -e trace=sendto,write` wrote, in order."""
+    """The sending calls in what strace wrote, in order."""
     return [
-        Call(int(match[1]), bytes.fromhex(match[2].replace(b"\\x", b"").decode("ascii")), int(match[3]))
+        Call(
+            int(match[1]),
+            b"".join(bytes.fromhex(part.replace(b"\\x", b"").decode("ascii")) for part in _STRING.findall(match[2])),
+            int(match[3]),
+        )
         for match in map(_CALL.match, trace.splitlines())
         if match is not None
     ]

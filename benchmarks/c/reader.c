@@ -4,7 +4,7 @@
  *
  * Closed loop (the default): every connection sends the request, reads the whole reply, sends again.
  *   --warmup S --seconds S    count what arrives in the S seconds after the warm-up (which lasts until all are open)
- *   --streams N               or stop after N replies, without a warm-up
+ *   --each N                  or N replies on every connection, all of them counted, without a warm-up
  *   --close                   one request a connection
  * Paced (--itl S): every connection sends one request; connection i starts in the i-th of C equal parts of the ramp,
  * at a place in it that looks random and is the same in every run, so that starts are spread over the phase of itl.
@@ -37,14 +37,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = 4096, EPOLL_BATCH = 256, CONNECTING_MAX = 64, PIDS_MAX = 16, ERRORS_MAX = 10000, READ_SIZE = 1 << 18 };
+enum { HEAD_MAX = 4096, EPOLL_BATCH = 256, CONNECTING_MAX = 64, PIDS_MAX = 16, ERRORS_MAX = 100, READ_SIZE = 1 << 18 };
 enum state { CONNECTING, HEAD, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER, COUNTED, UNTIL_EOF, OVER };
 
 typedef struct {
     int fd, number, used, match;  /* match: bytes of "data:" seen at the start of this line, -1 when it is another */
     enum state state;
     int close_after, size_digits;
-    long left, events;            /* bytes left of the chunk or body; events of this reply so far */
+    long left, events, replies;   /* bytes left of the chunk or body; events of this reply, replies so far */
     size_t sent;                  /* bytes of the request that have left */
     int64_t send_at;              /* ns, CLOCK_REALTIME */
     int64_t *arrivals;            /* ns a token, CLOCK_REALTIME; paced only */
@@ -57,8 +57,9 @@ static struct sockaddr_in server;
 static char *request, buffer[READ_SIZE];
 static size_t request_size;
 static conn *conns;
+static char first_error[64];
 static int ep, paced, one_request, connecting, opened, pids[PIDS_MAX], pid_count;
-static long connections = 1, stop_after, skip, tokens;
+static long connections = 1, each, skip, tokens;
 static double warmup = 0.2, seconds = 1, itl, ttft, ramp = 1, settle = 0.5, window = 2, grace = 1;
 static int over;                  /* connections that will do no more */
 static int64_t stamp;             /* when the bytes in `buffer` arrived */
@@ -120,8 +121,9 @@ static void send_request(conn *c) {
     watch(c, EPOLL_CTL_MOD, EPOLLIN | (c->sent < request_size ? EPOLLOUT : 0));
 }
 
-static void failed(conn *c) {
-    total.errors++;
+/* Count a failure, remember the first, and try again. */
+static void failed(conn *c, const char *why) {
+    if (!total.errors++) snprintf(first_error, sizeof first_error, "%s", why);
     close_conn(c);
     if (paced) { finish(c); return; }
     c->sent = 0;
@@ -131,8 +133,7 @@ static void failed(conn *c) {
 /* The reply is complete: the next request, or the end. Returns 0 when the connection was replaced. */
 static int complete(conn *c) {
     total.responses++;
-    if (paced) { close_conn(c); finish(c); return 0; }
-    if (stop_after && total.responses >= stop_after) { finish(c); return 0; }
+    if (paced || ++c->replies == each) { close_conn(c); finish(c); return 0; }
     c->sent = 0;
     if (one_request || c->close_after) { close_conn(c); open_conn(c); return 0; }
     c->state = HEAD;
@@ -193,21 +194,25 @@ static int take(conn *c, const char *at, size_t size) {
         long here = end - at;
         switch (c->state) {
         case HEAD:
-            if (c->used >= HEAD_MAX - 1) { failed(c); return 0; }
+            if (c->used >= HEAD_MAX - 1) { failed(c, "endless head"); return 0; }
             c->head[c->used++] = *at++;
             if (c->used < 4 || memcmp(c->head + c->used - 4, "\r\n\r\n", 4)) break;
-            if (!read_head(c)) { failed(c); return 0; }
+            if (!read_head(c)) {
+                c->head[strcspn(c->head, "\r\"\\")] = 0; /* the status line, fit for JSON */
+                failed(c, c->head);
+                return 0;
+            }
             break;
         case CHUNK_SIZE:
             if (*at == '\n') {
-                if (!c->size_digits) { failed(c); return 0; }
+                if (!c->size_digits) { failed(c, "empty chunk size"); return 0; }
                 c->state = c->left ? CHUNK_DATA : TRAILER;
                 c->used = 0;
             } else if (c->size_digits >= 0) {
                 int digit = hex(*at);
                 if (digit >= 0) { c->left = c->left * 16 + digit; c->size_digits++; }
                 else if (c->size_digits) c->size_digits = -1; /* an extension, or the CR */
-                else { failed(c); return 0; }
+                else { failed(c, "bad chunk size"); return 0; }
             }
             at++;
             break;
@@ -264,7 +269,7 @@ static void readable(conn *c) {
     if (n < 0 && errno == EAGAIN) return;
     if (n <= 0) {
         if (n == 0 && c->state == UNTIL_EOF) { c->close_after = 1; complete(c); return; }
-        failed(c);
+        failed(c, n ? strerror(errno) : "closed in a reply");
         return;
     }
     total.bytes += n;
@@ -283,11 +288,11 @@ static void poll_once(int timeout_ms) {
             socklen_t size = sizeof error;
             getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
             connecting--;
-            if (error) { failed(c); continue; }
+            if (error) { failed(c, strerror(error)); continue; }
             send_request(c);
         } else if (events[i].events & EPOLLIN) readable(c);
         else if (events[i].events & EPOLLOUT) send_request(c);
-        else failed(c);
+        else failed(c, "hung up");
     }
 }
 
@@ -373,7 +378,7 @@ static void read_request(const char *path) {
 static const char *options(int argc, char **argv) {
     const char *path = NULL;
     struct { const char *name; double *real; long *whole; } table[] = {
-        {"--connections", 0, &connections}, {"--streams", 0, &stop_after}, {"--skip", 0, &skip}, {"--tokens", 0, &tokens},
+        {"--connections", 0, &connections}, {"--each", 0, &each}, {"--skip", 0, &skip}, {"--tokens", 0, &tokens},
         {"--warmup", &warmup, 0}, {"--seconds", &seconds, 0}, {"--itl", &itl, 0}, {"--ttft", &ttft, 0}, {"--ramp", &ramp, 0},
         {"--settle", &settle, 0}, {"--window", &window, 0}, {"--grace", &grace, 0}};
     for (int i = 1; i < argc; i++) {
@@ -411,10 +416,10 @@ int main(int argc, char **argv) {
         conns[i].number = i;
         if (paced && !(conns[i].arrivals = calloc(tokens + 1, sizeof(int64_t)))) die("calloc");
     }
-    double begin = paced ? ramp + settle : stop_after ? 0 : warmup, length = paced ? window : seconds;
+    double begin = paced ? ramp + settle : each ? 0 : warmup, length = paced ? window : seconds;
     int64_t start = clock_ns(CLOCK_REALTIME), opens = start + begin * 1e9;
         int64_t at = start;
-    while (at < opens || (!paced && opened < connections && at < opens + 10000000000LL)) {
+    while (at < opens || (!paced && !each && opened < connections && at < opens + 10000000000LL)) {
         open_due((at - start) / 1e9);
         poll_once(1);
         at = clock_ns(CLOCK_REALTIME);
@@ -422,7 +427,7 @@ int main(int argc, char **argv) {
     mark = total;
     int64_t opened_at = at, closes = at + length * 1e9;
     double cpu = server_cpu(), own = own_cpu();
-    while ((stop_after ? total.responses < stop_after : at < closes) && total.errors < ERRORS_MAX) {
+    while ((each || at < closes) && total.errors < ERRORS_MAX) {
         open_due((at - start) / 1e9);
         poll_once(1);
         at = clock_ns(CLOCK_REALTIME);
@@ -430,8 +435,8 @@ int main(int argc, char **argv) {
     }
     double elapsed = (at - opened_at) / 1e9, cpu_used = server_cpu() - cpu, own_used = own_cpu() - own;
     long events = total.events - mark.events;
-    printf("{\"elapsed\": %.6f, \"events\": %ld, \"bytes\": %ld, \"responses\": %ld, \"errors\": %ld, \"reads\": %ld", elapsed, events,
-           total.bytes - mark.bytes, total.responses - mark.responses, total.errors, total.reads - mark.reads);
+    printf("{\"elapsed\": %.6f, \"events\": %ld, \"bytes\": %ld, \"responses\": %ld, \"errors\": %ld, \"first_error\": \"%s\", \"reads\": %ld", elapsed, events,
+           total.bytes - mark.bytes, total.responses - mark.responses, total.errors, first_error, total.reads - mark.reads);
     printf(", \"server_cpu\": %.6f, \"reader_cpu\": %.6f, \"connections\": %d", cpu_used, own_used, opened);
     if (paced) {
         int64_t stop = at + grace * 1e9;

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mockprovider.dialects.anthropic_messages import AnthropicMessages
 from mockprovider.dialects.base import Dialect
 from mockprovider.dialects.openai_chat import OpenAIChat
 
 __all__ = ["DIALECTS", "Dialect"]
 
-DIALECTS: tuple[Dialect, ...] = (OpenAIChat(),)
+DIALECTS: tuple[Dialect, ...] = (OpenAIChat(), AnthropicMessages())

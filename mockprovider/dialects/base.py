@@ -6,25 +6,30 @@ A dialect is stateless and shared; what one exchange needs is in its `Voice`, an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from mockprovider.errors import RequestError
+from mockprovider.errors import RequestError, SettingError
 from mockprovider.payload import Affixes, Payload
 from mockprovider.reply import Delta, Reply
 from mockprovider.seed import Seed
 from mockprovider.timeline import Control, Stage, Timed
 from mockprovider.tokens import count
 
-__all__ = ["Ask", "Dialect", "Encoder", "ToolSpec", "Usage", "Voice"]
+__all__ = ["Ask", "Dialect", "Document", "Encoder", "ToolSpec", "Usage", "Voice"]
 
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool that the request offers. parameters: a JSON Schema, or None for a tool without arguments."""
+    """A tool that the request offers. parameters: a JSON Schema, or None for a tool without arguments.
+
+    custom: it takes a text of any form rather than arguments.
+    """
 
     name: str
     parameters: Mapping[str, Any] | None = None
+    custom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,9 @@ class Ask:
     """What the client asked for, in no provider's words.
 
     messages: (role, text) in order, all text parts of a message joined. choices: how many answers (`n`).
-    must_call: `any`, the name of a tool, or None. schema: the JSON Schema of a structured answer, `{}` for any
-    object, None for free text. options: what only the dialect itself understands.
+    must_call: the names of the tools of which one must be called; none where text may be answered. schema: the JSON
+    Schema of a structured answer, `{}` for any object, None for free text. options: what only the dialect itself
+    understands.
     """
 
     model: str
@@ -43,14 +49,26 @@ class Ask:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
-    must_call: str | None = None
+    must_call: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
     options: Any = None
 
     @property
     def answers_tool(self) -> bool:
         """Whether the last message is a tool's result, so that an agent's loop should end with text."""
-        return bool(self.messages) and self.messages[-1][0] == "tool"
+        return bool(self.messages) and self.messages[-1][0] in ("tool", "function")
+
+    def overridden(self, fields: Mapping[str, Any]) -> Ask:
+        """The same with some fields replaced; those that are not its own are fields of its options.
+
+        SettingError for one that the options of this dialect do not have.
+        """
+        own = {name: value for name, value in fields.items() if name in Ask.__dataclass_fields__}
+        others = {name: value for name, value in fields.items() if name not in own}
+        for name in others:
+            if name not in getattr(self.options, "__dataclass_fields__", ()):
+                raise SettingError(f"a request of this dialect has no {name}")
+        return replace(self, **own, options=replace(self.options, **others))
 
     def prompt_tokens(self) -> int:
         """How many tokens the texts of the prompt are, by the project's own cutter."""
@@ -87,6 +105,19 @@ class Voice:
         """An identifier of hexadecimal digits, of this exchange alone."""
         return self.seed.hex(length, "ids", purpose, *self.key)
 
+    def moment(self) -> str:
+        """When the reply was made, as an RFC 3339 timestamp in UTC, to the second."""
+        return datetime.fromtimestamp(self.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What an endpoint answers at once, without a model's reply. model: which was asked for."""
+
+    model: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
 
 class Encoder(Stage[Delta, Payload]):
     """A dialect's encoder: from deltas to payloads, counting what it sends."""
@@ -106,7 +137,9 @@ class Dialect(Protocol):
 
     name: str
     path: str
-    """The path of its endpoint; only POST is answered."""
+    """The path of its endpoint; only POST is answered. What is below it has errors of the same shape."""
+    asides: tuple[str, ...] = ()
+    """The paths of further endpoints, which answer at once with a document; only POST, too."""
 
     def parse(self, body: bytes, headers: Mapping[str, str]) -> Ask:
         """The body as an Ask. RequestError, with the provider's wording, where the provider would refuse it."""
@@ -123,5 +156,27 @@ class Dialect(Protocol):
     def error(self, error: RequestError, request_id: str) -> tuple[tuple[tuple[str, str], ...], bytes]:
         """Headers and body of an error, in the provider's shape."""
 
-    def check_reply(self, reply: Reply) -> None:
+    def error_object(self, error: RequestError) -> dict[str, Any]:
+        """The document with which the provider reports an error in mid-stream."""
+
+    def check_reply(self, reply: Reply, *, stream: bool) -> None:
         """SettingError where this dialect has no word for a part of the reply."""
+
+    def call_id(self, voice: Voice, choice: int, index: int) -> str:
+        """The id of a tool call that has none of its own."""
+
+    def key(self, headers: Mapping[str, str]) -> str:
+        """The API key that a request presents, or nothing."""
+
+    def refused_key(self, key: str) -> RequestError:
+        """The refusal of that key, or of a request without one."""
+
+    def unknown_model(self, name: str) -> RequestError:
+        """The refusal of a request for a model that there is not."""
+
+    def aside(self, path: str, body: bytes, headers: Mapping[str, str], request_id: str) -> Document:
+        """What one of `asides` answers. RequestError, with the provider's wording, where it would refuse."""
+        raise RequestError(404, f"{self.name} has no endpoint {path}", kind="not_found")
+
+    def sample(self, text: str, *, stream: bool) -> tuple[dict[str, str], bytes]:
+        """The headers and body of a small request with this prompt."""

@@ -1,24 +1,28 @@
 """OpenAI's chat completions, `POST /v1/chat/completions`, streamed and whole.
 
 Field order, placement and types follow recordings of api.openai.com; the request's fields follow the published API
-reference. Requests are parsed in `openai_chat_request`.
+reference. Requests are parsed in `openai_chat_request`; whole replies are made in `openai_chat_whole`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
-from mockprovider.dialects.base import Ask, Encoder, Usage, Voice
+from mockprovider.dialects.base import Ask, Dialect, Encoder, Usage, Voice
+from mockprovider.dialects.openai_chat_parts import ToolNames, fingerprint, head, usage
 from mockprovider.dialects.openai_chat_request import ChatOptions, parse
-from mockprovider.dialects.openai_errors import error_body
+from mockprovider.dialects.openai_chat_whole import ChatWhole
+from mockprovider.dialects.openai_errors import bearer, error_body, error_document, refused_key
+from mockprovider.dialects.openai_logprobs import Logprobs
+from mockprovider.dialects.openai_models import no_model, reasons
 from mockprovider.errors import RequestError
-from mockprovider.jsontext import dumps, pretty
+from mockprovider.jsontext import characters, dumps
 from mockprovider.payload import Affixes, Payload
 from mockprovider.reply import (
     Delta,
-    Finish,
+    Part,
     ReasoningDelta,
     RefusalDelta,
     Reply,
@@ -28,14 +32,12 @@ from mockprovider.reply import (
     ToolCallDelta,
     ToolCallStart,
 )
-from mockprovider.seed import Seed
-from mockprovider.timeline import NOWHERE, Control, Timed
-from mockprovider.tokens import cut
+from mockprovider.timeline import NOWHERE, Control, Origin, Timed
 
 __all__ = ["OpenAIChat"]
 
 
-class OpenAIChat:
+class OpenAIChat(Dialect):
     """The dialect of `/v1/chat/completions`."""
 
     name = "openai-chat"
@@ -43,7 +45,7 @@ class OpenAIChat:
 
     def parse(self, body: bytes, headers: Mapping[str, str]) -> Ask:
         """The body as an Ask. RequestError in OpenAI's wording where it would be refused."""
-        return parse(body)
+        return _known(body) if len(body) <= _SHORT else parse(body)
 
     def stream(self, voice: Voice) -> Encoder:
         """From deltas to `chat.completion.chunk` documents and the `[DONE]` sentinel."""
@@ -62,7 +64,9 @@ class OpenAIChat:
             ("access-control-expose-headers", "X-Request-ID"),
             ("openai-organization", "mockprovider"),
             ("openai-processing-ms", str(round(voice.ttft * 1000))),
+            ("openai-project", "proj_mockprovider"),
             ("openai-version", "2020-10-01"),
+            ("x-content-type-options", "nosniff"),
             ("x-ratelimit-limit-requests", "10000"),
             ("x-ratelimit-limit-tokens", "2000000"),
             ("x-ratelimit-remaining-requests", "9999"),
@@ -81,38 +85,97 @@ class OpenAIChat:
             *error.headers,
         ), error_body(error)
 
-    def check_reply(self, reply: Reply) -> None:
+    def error_object(self, error: RequestError) -> dict[str, Any]:
+        """An error in mid-stream has the same shape as one before it."""
+        return error_document(error)
+
+    def check_reply(self, reply: Reply, *, stream: bool) -> None:
         """Chat has a word for every part."""
 
+    def call_id(self, voice: Voice, choice: int, index: int) -> str:
+        """Such as `call_` and 24 letters and digits."""
+        return "call_" + voice.id(24, "call", choice, index)
 
-def _head(voice: Voice, kind: str) -> dict[str, Any]:
-    """The fields that begin every document of an exchange."""
-    return {
-        "id": "chatcmpl-" + voice.id(29, "completion"),
-        "object": kind,
-        "created": voice.created,
-        "model": voice.ask.model,
-    }
+    def key(self, headers: Mapping[str, str]) -> str:
+        """What `Authorization: Bearer` says."""
+        return bearer(headers)
+
+    def refused_key(self, key: str) -> RequestError:
+        """A 401; the key is shown with its middle starred."""
+        return refused_key(key)
+
+    def unknown_model(self, name: str) -> RequestError:
+        """A 404."""
+        return no_model(name)
+
+    def sample(self, text: str, *, stream: bool) -> tuple[dict[str, str], bytes]:
+        """One message of a user."""
+        return {}, dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}], "stream": stream})
 
 
-@lru_cache(maxsize=256)
-def _fingerprint(seed: int, model: str) -> str:
-    return "fp_" + Seed(seed).hex(10, "fingerprint", model)
+_SHORT = 16 * 1024
+"""Bytes of a request that is remembered, so that it costs less when it comes again."""
+
+_known = lru_cache(maxsize=256)(parse)
+
+
+_UNKEYED: Any = object()
+"""In place of log probabilities: the choice has no such key."""
 
 
 def _choice(index: int, delta: dict[str, Any], finish: str | None, logprobs: Any) -> bytes:
-    return dumps({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish})
+    choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+    if logprobs is _UNKEYED:
+        del choice["logprobs"]
+    return dumps(choice)
 
 
-@lru_cache(maxsize=256)
-def _begin(index: int, *, tool: bool) -> bytes:
-    delta: dict[str, Any] = {"role": "assistant", "content": None if tool else ""}
-    return _choice(index, delta if tool else {**delta, "refusal": None}, None, None)
+@lru_cache(maxsize=1024)
+def _begin(index: int, opens: str, *, keyed: bool, logprobs: bool) -> bytes:
+    """The choice of a role chunk: what it says of content and refusal depends on what the reply opens with."""
+    delta: dict[str, Any] = {"role": "assistant", "content": ""}
+    said: Any = None if keyed else _UNKEYED
+    if opens == "ToolCall":
+        delta["content"] = None
+    elif opens == "Refusal":
+        delta.update(content=None, refusal="")
+        said = {"content": None, "refusal": []} if logprobs else said
+    else:
+        delta["refusal"] = None
+        said = {"content": [], "refusal": None} if logprobs else said
+    return _choice(index, delta, None, said)
 
 
-@lru_cache(maxsize=256)
-def _finish(index: int, reason: str) -> bytes:
-    return _choice(index, {}, reason, None)
+@lru_cache(maxsize=1024)
+def _finish(index: int, reason: str, *, keyed: bool) -> bytes:
+    return _choice(index, {}, reason, None if keyed else _UNKEYED)
+
+
+class _Obfuscation:
+    """OpenAI's padding, which hides the length of a delta from who watches the encrypted connection.
+
+    In all recordings the random characters make the length of the document, in characters, one more than a multiple
+    of 16.
+    """
+
+    def __init__(self, voice: Voice) -> None:
+        # Of the request alone, not of how often it came: repetitions differ in their ids and in nothing else.
+        self._pool = "".join(voice.seed.name(64, "pad", half, voice.key[0]) for half in (0, 1)).encode()
+        self._turn = 0
+
+    def close(self, document: bytes) -> bytes:
+        """The end of a document that has these bytes so far."""
+        return b',"obfuscation":"%b"}' % self.within(document)(b"")
+
+    def within(self, document: bytes) -> Callable[[bytes], bytes]:
+        """The random characters alone, as a function of a text's bytes that are still to be put into the document."""
+        pool, rest = self._pool, -1 - characters(document)
+
+        def pad(text: bytes) -> bytes:
+            self._turn = turn = (self._turn + 41) % 113
+            return pool[turn : turn + (rest - (len(text) if text.isascii() else len(text.decode()))) % 16]
+
+        return pad
 
 
 class ChatStream(Encoder):
@@ -120,31 +183,40 @@ class ChatStream(Encoder):
 
     def __init__(self, voice: Voice) -> None:
         self.usage = Usage()
-        self._voice = voice
         self._ask = voice.ask
-        self._options: ChatOptions = voice.ask.options
-        self._pad = _padding(voice) if self._options.obfuscation else None
-        fields = _head(voice, "chat.completion.chunk")
-        fields["service_tier"] = self._options.service_tier
-        fields["system_fingerprint"] = _fingerprint(voice.seed.value, voice.ask.model)
+        options: ChatOptions = voice.ask.options
+        self._logprobs = Logprobs(voice, options.top_logprobs) if options.logprobs else None
+        self._keyed = options.logprobs or not reasons(voice.ask.model)
+        self._padding = _Obfuscation(voice) if options.obfuscation else None
+        fields = head(voice, "chat.completion.chunk")
+        fields["service_tier"] = options.service_tier
+        fields["system_fingerprint"] = fingerprint(voice.seed.value, voice.ask.model)
         # Every chunk of the stream begins and ends with the same bytes, so they are encoded once.
         self._before = dumps(fields)[:-1] + b',"choices":['
-        self._after = b'],"usage":null' if self._options.include_usage else b"]"
-        self._merged: dict[int, float] = {}  # the gaps of role chunks that wait for their choice's only tool call
+        self._after = b'],"usage":null' if options.include_usage else b"]"
+        # Role chunks that wait for their choice's only tool call, by choice.
+        self._held: dict[int, tuple[float, Origin]] = {}
+        self._tools = ToolNames(voice.ask)
 
     # ------------------------------------------------------------------------------------------ documents
 
-    def _chunk(self, choice: int, delta: dict[str, Any], finish: str | None, logprobs: Any, text: str) -> Payload:
-        return Payload(self._before + _choice(choice, delta, finish, logprobs) + self._after + self._end(text))
+    def _chunk(self, choice: bytes) -> Payload:
+        return self._closed(self._before + choice + self._after)
 
-    def _end(self, text: str) -> bytes:
-        """The padding, if there is any, and the closing brace."""
-        return b"}" if self._pad is None else b',"obfuscation":"%b"}' % self._pad(text)
+    def _closed(self, data: bytes) -> Payload:
+        """The document with the padding, if there is any, and the closing brace."""
+        return Payload(data + (b"}" if self._padding is None else self._padding.close(data)))
+
+    def _role(self, choice: int, opens: type[Part] | None) -> Payload:
+        opening = opens.__name__ if opens is not None else ""
+        return self._chunk(_begin(choice, opening, keyed=self._keyed, logprobs=self._logprobs is not None))
 
     # ------------------------------------------------------------------------------------------ the stage
 
     def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
         gap, item, origin = timed
+        if self._held and not isinstance(item, ToolCallStart):
+            yield from self._release()
         if isinstance(item, Control):
             yield gap, item, origin
         elif isinstance(item, TextDelta):
@@ -152,193 +224,63 @@ class ChatStream(Encoder):
             yield gap, self._delta(item), origin
         elif isinstance(item, Start):
             if item.opens is ToolCall and item.calls == 1:
-                self._merged[item.choice] = gap
+                self._held[item.choice] = gap, origin
             else:
-                yield gap, self._role(item), origin
+                yield gap, self._role(item.choice, item.opens), origin
         elif isinstance(item, ToolCallStart):
-            delta: dict[str, Any] = {}
-            held = self._merged.pop(item.choice, None)
+            held = self._held.pop(item.choice, None)
             if held is not None:
-                gap += held
-                delta = {"role": "assistant", "content": None}
-            function = {"name": item.name, "arguments": ""}
-            delta["tool_calls"] = [{"index": item.index, "id": item.id, "type": "function", "function": function}]
-            if held is not None:
-                delta["refusal"] = None
-            yield gap, self._chunk(item.choice, delta, None, None, ""), origin
+                gap += held[0]
+            yield gap, self._call(item, opens=held is not None), origin
         else:
-            yield gap, Payload(self._before + _finish(item.choice, item.reason) + self._after + self._end("")), origin
+            yield gap, self._chunk(_finish(item.choice, item.reason, keyed=self._keyed)), origin
 
-    def _role(self, start: Start) -> Payload:
-        choice = _begin(start.choice, tool=start.opens is ToolCall)
-        return Payload(self._before + choice + self._after + self._end(""))
+    def _release(self) -> Iterator[Timed[Payload]]:
+        """The role chunks that waited in vain."""
+        for choice, (gap, origin) in self._held.items():
+            yield gap, self._role(choice, ToolCall), origin
+        self._held.clear()
+
+    def _call(self, item: ToolCallStart, *, opens: bool) -> Payload:
+        """A tool call begins; an only call says the role as well."""
+        kind, field = self._tools.begin(item)
+        call = {"index": item.index, "id": item.id, "type": kind, kind: {"name": item.name, field: ""}}
+        delta: dict[str, Any] = {"tool_calls": [call]}
+        if opens:
+            delta = {"role": "assistant", "content": None, **delta, "refusal": None}
+        return self._chunk(_choice(item.choice, delta, None, None if self._keyed else _UNKEYED))
 
     def _delta(self, item: TextDelta) -> Payload:
-        logprobs = None
+        logprobs = None if self._keyed else _UNKEYED
         delta: dict[str, Any]
         if isinstance(item, ToolCallDelta):
-            delta = {"tool_calls": [{"index": item.index, "function": {"arguments": item.text}}]}
+            kind, field = self._tools.of(item)
+            delta = {"tool_calls": [{"index": item.index, kind: {field: item.text}}]}
         elif isinstance(item, ReasoningDelta):
             self.usage.reasoning += item.tokens
             delta = {"reasoning_content": item.text}
         elif isinstance(item, RefusalDelta):
             delta = {"refusal": item.text}
+            if self._logprobs is not None:
+                logprobs = {"content": None, "refusal": self._logprobs.entries(item)}
         else:
             delta = {"content": item.text}
-            if self._options.logprobs:
-                logprobs = {"content": _logprobs(self._voice, item), "refusal": None}
-        return self._chunk(item.choice, delta, None, logprobs, item.text)
+            if self._logprobs is not None:
+                logprobs = {"content": self._logprobs.entries(item), "refusal": None}
+        return self._chunk(_choice(item.choice, delta, None, logprobs))
 
     def flush(self) -> Iterator[Timed[Payload | Control]]:
-        if self._options.include_usage:
-            pad = b"" if self._pad is None else b',"obfuscation":""'
-            data = self._before + b'],"usage":' + dumps(_usage(self._ask, self.usage)) + pad + b"}"
-            yield 0.0, Payload(data), NOWHERE
+        yield from self._release()
+        if self._ask.options.include_usage:
+            yield 0.0, self._closed(self._before + b'],"usage":' + dumps(usage(self._ask, self.usage))), NOWHERE
         yield 0.0, Payload(b"[DONE]"), NOWHERE
 
     def affixes(self, choice: int) -> Affixes | None:
         """A text delta's bytes around its escaped text; None where log probabilities differ from delta to delta."""
-        if self._options.logprobs:
+        if self._logprobs is not None:
             return None
         prefix = self._before + b'{"index":%d,"delta":{"content":"' % choice
-        rest = b'"},"logprobs":null,"finish_reason":null}' + self._after
-        if self._pad is None:
+        rest = (b'"},"logprobs":null,' if self._keyed else b'"},') + b'"finish_reason":null}' + self._after
+        if self._padding is None:
             return Affixes(prefix, rest + b"}")
-        return Affixes(prefix, b'"}', rest + b',"obfuscation":"', self._pad)
-
-
-class ChatWhole(Encoder):
-    """The whole form: one indented `chat.completion` document, when all deltas have come."""
-
-    def __init__(self, voice: Voice) -> None:
-        self.usage = Usage()
-        self._voice = voice
-        self._options: ChatOptions = voice.ask.options
-        self._gap = 0.0
-        self._messages = [_Message() for _ in range(voice.ask.choices)]
-
-    def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
-        gap, item, origin = timed
-        if isinstance(item, Control):
-            yield self._gap + gap, item, origin
-            self._gap = 0.0
-            return
-        self._gap += gap
-        message = self._messages[item.choice]
-        if isinstance(item, ToolCallDelta):
-            self.usage.completion += item.tokens
-            message.calls[-1]["function"]["arguments"] += item.text
-        elif isinstance(item, TextDelta):
-            self.usage.completion += item.tokens
-            if isinstance(item, ReasoningDelta):
-                self.usage.reasoning += item.tokens
-                message.reasoning.append(item.text)
-            elif isinstance(item, RefusalDelta):
-                message.refusal.append(item.text)
-            else:
-                message.text.append(item.text)
-                if self._options.logprobs:
-                    message.logprobs.extend(_logprobs(self._voice, item))
-        elif isinstance(item, ToolCallStart):
-            function = {"name": item.name, "arguments": ""}
-            message.calls.append({"id": item.id, "type": "function", "function": function})
-        elif isinstance(item, Finish):
-            message.finish = item.reason
-
-    def flush(self) -> Iterator[Timed[Payload | Control]]:
-        document = {
-            **_head(self._voice, "chat.completion"),
-            "choices": [m.document(index, logprobs=self._options.logprobs) for index, m in enumerate(self._messages)],
-            "usage": _usage(self._voice.ask, self.usage),
-            "service_tier": self._options.service_tier,
-            "system_fingerprint": _fingerprint(self._voice.seed.value, self._voice.ask.model),
-        }
-        yield self._gap, Payload(pretty(document) + b"\n"), NOWHERE
-
-
-class _Message:
-    """One choice of a whole reply, while its deltas come in."""
-
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
-        self.calls: list[dict[str, Any]] = []
-        self.logprobs: list[dict[str, Any]] = []
-        self.finish = "stop"
-
-    def document(self, index: int, *, logprobs: bool) -> dict[str, Any]:
-        absent = not self.text and (self.calls or self.refusal)
-        message: dict[str, Any] = {"role": "assistant", "content": None if absent else "".join(self.text)}
-        if self.reasoning:
-            message["reasoning_content"] = "".join(self.reasoning)
-        if self.calls:
-            message["tool_calls"] = self.calls
-        message["refusal"] = "".join(self.refusal) or None
-        message["annotations"] = []
-        return {
-            "index": index,
-            "message": message,
-            "logprobs": {"content": self.logprobs, "refusal": None} if logprobs else None,
-            "finish_reason": self.finish,
-        }
-
-
-def _usage(ask: Ask, sent: Usage) -> dict[str, Any]:
-    prompt = ask.prompt_tokens()
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": sent.completion,
-        "total_tokens": prompt + sent.completion,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": sent.reasoning,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
-
-
-def _padding(voice: Voice) -> Any:
-    """OpenAI's `obfuscation`: random characters that hide the length of a delta from who watches the wire.
-
-    In recordings the padded length of text and pad, modulo 16, is what varies; here the pad fills up to a random
-    length of at most 16.
-    """
-    pool = (voice.id(64, "pad") + voice.id(64, "pad", 1)).encode()
-    return partial(_pad, pool, [0])
-
-
-def _pad(pool: bytes, turn: list[int], text: str) -> bytes:
-    turn[0] = start = (turn[0] * 5 + len(text) + 7) % 111
-    return pool[start : start + 1 + (pool[start] + len(text)) % 16]
-
-
-def _logprobs(voice: Voice, delta: TextDelta) -> list[dict[str, Any]]:
-    """Made-up but plausible log probabilities, one entry a token, the likeliest first."""
-    options: ChatOptions = voice.ask.options
-    entries = []
-    for token in [delta.text] if delta.tokens == 1 else cut(delta.text):
-        rng = voice.seed.stream("logprobs", *voice.key[:1], delta.choice, token)
-        own = -abs(rng.gauss(0, 0.35))
-        top = [_logprob(token, own)]
-        others = [word for word in _COMMON if word != token]
-        turn = rng.randrange(len(others))
-        top.extend(
-            _logprob(others[(turn + rank) % len(others)], own - rank - rng.random())
-            for rank in range(1, options.top_logprobs)
-        )
-        entries.append({**_logprob(token, own), "top_logprobs": top[: options.top_logprobs]})
-    return entries
-
-
-_COMMON = (
-    " the", " a", ".", ",", " and", " to", " of", " in", " is", " it", "\n", " that", " for", " with", " on", "!",
-    " this", " I", " be", " as", " at", " by",
-)  # fmt: skip
-"""What a token might have been instead; more than `top_logprobs` may ask for."""
-
-
-def _logprob(token: str, value: float) -> dict[str, Any]:
-    return {"token": token, "logprob": round(value, 8), "bytes": list(token.encode("utf-8", "surrogatepass"))}
+        return Affixes(prefix, b'"}', rest + b',"obfuscation":"', self._padding.within(prefix + rest))

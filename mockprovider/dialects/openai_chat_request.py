@@ -1,20 +1,37 @@
 """The request of OpenAI's chat completions: what is required, what each field may be, and what it means.
 
 `FIELDS` is the source of truth for single fields; what spans several is in `parse`. Fields that OpenAI does not know
-are let through, as the compatible servers do: clients of relays send `top_k`, `reasoning` and many more.
+are let through, as the compatible servers do: clients of relays send `top_k`, `reasoning` and many more. So is what
+only some of OpenAI's models refuse, such as `max_tokens` or `stop` with a reasoning model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mockprovider.dialects.base import Ask, ToolSpec
+from mockprovider.dialects.openai_checks import (
+    Check,
+    an_array,
+    an_object,
+    array_of,
+    boolean,
+    decimal,
+    integer,
+    metadata,
+    name,
+    one_of,
+    required,
+    string,
+    text_or,
+)
 from mockprovider.dialects.openai_errors import body_object, missing, wrong_type, wrong_value
+from mockprovider.errors import RequestError
 from mockprovider.schema import SchemaError, check_strict
 
-__all__ = ["ChatOptions", "parse"]
+__all__ = ["FIELDS", "ChatOptions", "parse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,125 +45,66 @@ class ChatOptions:
     service_tier: str = "default"
 
 
-Check = Callable[[str, Any], None]
-
-
-def _a(kind: type | tuple[type, ...], expected: str) -> Check:
-    """A value of this type; a bool is no number here."""
-
-    def check(param: str, value: Any) -> None:
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise wrong_type(param, expected, value)
-
-    return check
-
-
-def _number(low: float, high: float) -> Check:
-    def check(param: str, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise wrong_type(param, "a decimal number", value)
-        _in_range(param, value, low, high)
-
-    return check
-
-
-def _integer(low: int, high: int) -> Check:
-    def check(param: str, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise wrong_type(param, "an integer", value)
-        _in_range(param, value, low, high)
-
-    return check
-
-
-def _in_range(param: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        bound, code, word = (
-            (low, "integer_below_min_value", ">=") if value < low else (high, "integer_above_max_value", "<=")
-        )
-        if isinstance(value, float):
-            code = code.replace("integer", "decimal")
-        raise wrong_value(param, f"Invalid '{param}': expected a value {word} {bound}, but got {value} instead.", code)
-
-
-def _one_of(*allowed: str) -> Check:
-    def check(param: str, value: Any) -> None:
-        if not isinstance(value, str):
-            raise wrong_type(param, "a string", value)
-        if value not in allowed:
-            listed = ", ".join(f"'{word}'" for word in allowed)
-            raise wrong_value(param, f"Invalid value: '{value}'. Supported values are: {listed}.", "invalid_value")
-
-    return check
-
-
 def _stop(param: str, value: Any) -> None:
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list):
-        raise wrong_type(param, "a string or an array of strings", value)
-    if len(value) > 4:
-        raise wrong_value(
-            param,
-            f"Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with"
-            f" length {len(value)} instead.",
-            "array_above_max_length",
-        )
-    for index, sequence in enumerate(value):
-        if not isinstance(sequence, str):
-            raise wrong_type(f"{param}[{index}]", "a string", sequence)
-        if not sequence:
-            raise wrong_value(f"{param}[{index}]", f"Invalid '{param}[{index}]': expected a text that is not empty.")
+    text_or("one of a string or array of strings", list)(param, value)
+    if isinstance(value, list):
+        array_of(string, "strings", high=4)(param, value)
 
-
-_object = _a(dict, "an object")
-_string = _a(str, "a string")
-_boolean = _a(bool, "a boolean")
 
 FIELDS: Mapping[str, Check] = {
-    "model": _string,
-    "messages": _a(list, "an array of objects"),
-    "stream": _boolean,
-    "stream_options": _object,
-    "n": _integer(1, 128),
-    "max_tokens": _integer(1, 2**31),
-    "max_completion_tokens": _integer(1, 2**31),
-    "temperature": _number(0, 2),
-    "top_p": _number(0, 1),
-    "frequency_penalty": _number(-2, 2),
-    "presence_penalty": _number(-2, 2),
+    "model": string,
+    "messages": an_array("objects", low=1),
+    "stream": boolean,
+    "stream_options": an_object,
+    "n": integer(1, 128),
+    "max_tokens": integer(1, 2**31 - 1),
+    "max_completion_tokens": integer(1, 2**31 - 1),
+    "temperature": decimal(0, 2),
+    "top_p": decimal(0, 1),
+    "frequency_penalty": decimal(-2, 2),
+    "presence_penalty": decimal(-2, 2),
     "stop": _stop,
-    "tools": _a(list, "an array of objects"),
-    "tool_choice": _a((str, dict), "a string or an object"),
-    "parallel_tool_calls": _boolean,
-    "response_format": _object,
-    "logprobs": _boolean,
-    "top_logprobs": _integer(0, 20),
-    "logit_bias": _object,
-    "seed": _integer(-(2**63), 2**63 - 1),
-    "user": _string,
-    "service_tier": _one_of("auto", "default", "flex", "scale", "priority"),
-    "store": _boolean,
-    "metadata": _object,
+    "tools": an_array("objects", low=1, high=128),
+    "tool_choice": text_or("one of one of 'none', 'auto', or 'required' or object", dict),
+    "parallel_tool_calls": boolean,
+    "response_format": an_object,
+    "logprobs": boolean,
+    "top_logprobs": integer(0, 20),
+    "logit_bias": an_object,
+    "seed": integer(-(2**63), 2**63 - 1),
+    "user": string,
+    "service_tier": one_of("auto", "default", "fast", "flex", "priority", "scale"),
+    "store": boolean,
+    "metadata": metadata,
+    "modalities": array_of(one_of("text", "audio"), "strings"),
+    "audio": an_object,
+    "prediction": an_object,
+    "reasoning_effort": string,
+    "verbosity": one_of("low", "medium", "high"),
+    "prompt_cache_key": string,
+    "prompt_cache_retention": one_of("in_memory", "24h"),
+    "safety_identifier": string,
+    "web_search_options": an_object,
+    "functions": an_array("objects", low=1, high=128),
+    "function_call": text_or("one of one of 'none' or 'auto' or object", dict),
 }
 """The check of each single field. null counts as absent everywhere but in `model` and `messages`."""
 
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+ROLES = ("system", "assistant", "user", "function", "tool", "developer")
+PARTS = ("text", "image_url", "input_audio", "refusal", "audio", "file")
 
 
 def parse(body: bytes) -> Ask:
     """The body of a chat completion request as an Ask. RequestError in OpenAI's wording."""
     document = body_object(body)
-    for required in ("model", "messages"):
-        if required not in document:
-            raise missing(required)
+    if document.get("model") in (None, ""):
+        raise RequestError(400, "you must provide a model parameter")
+    if "messages" not in document:
+        raise missing("messages")
     for param, value in document.items():
         check = FIELDS.get(param)
-        if check is not None and (value is not None or param in ("model", "messages")):
+        if check is not None and (value is not None or param == "messages"):
             check(param, value)
-    if not document["model"]:
-        raise wrong_value("model", "you must provide a model parameter", None)
-    stream = document.get("stream") or False
     limit = document.get("max_completion_tokens")
     if limit is None:
         limit = document.get("max_tokens")
@@ -156,18 +114,22 @@ def parse(body: bytes) -> Ask:
             "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
             "invalid_parameter_combination",
         )
+    stream = document.get("stream") or False
     stop = document.get("stop") or ()
-    tools = _tools(document.get("tools"))
+    tools = _tools(document.get("tools") or [])
+    messages = _messages(document["messages"])
+    if not tools and document.get("parallel_tool_calls") is not None:
+        raise _only_with_tools("parallel_tool_calls")
     return Ask(
         model=document["model"],
         stream=stream,
-        messages=_messages(document["messages"]),
+        messages=messages,
         choices=document.get("n") or 1,
         max_tokens=limit,
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        stop=tuple(filter(None, (stop,) if isinstance(stop, str) else stop)),
         tools=tools,
         must_call=_must_call(document.get("tool_choice"), tools),
-        schema=_schema(document.get("response_format")),
+        schema=_schema(document.get("response_format"), messages),
         options=_options(document, stream=stream),
     )
 
@@ -180,149 +142,199 @@ def _options(document: Mapping[str, Any], *, stream: bool) -> ChatOptions:
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
             None,
         )
-    for key in ("include_usage", "include_obfuscation"):
-        if options and key in options:
-            _boolean(f"stream_options.{key}", options[key])
+    chosen = {"include_usage": False, "include_obfuscation": True}
+    for key in chosen:
+        if options and options.get(key) is not None:
+            boolean(f"stream_options.{key}", options[key])
+            chosen[key] = options[key]
     logprobs = document.get("logprobs") or False
     top = document.get("top_logprobs")
     if top is not None and not logprobs:
-        raise wrong_value("top_logprobs", "'top_logprobs' may only be set when 'logprobs' is true.", None)
+        raise wrong_value(
+            "top_logprobs", "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.", None
+        )
     tier = document.get("service_tier")
     return ChatOptions(
-        include_usage=bool(options and options.get("include_usage")),
-        obfuscation=options.get("include_obfuscation", True) if options else True,
+        include_usage=chosen["include_usage"],
+        obfuscation=chosen["include_obfuscation"],
         logprobs=logprobs,
         top_logprobs=top or 0,
         service_tier="default" if tier in (None, "auto") else tier,
     )
 
 
+# ------------------------------------------------------------------------------------------------ messages
+
+
 def _messages(messages: list[Any]) -> tuple[tuple[str, str], ...]:
-    if not messages:
-        raise wrong_value(
-            "messages",
-            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
-            "empty_array",
-        )
+    """(role, text) of each message. A content that is null or absent counts as empty, as with OpenAI's newer models."""
     found: list[tuple[str, str]] = []
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
-        if not isinstance(message, dict):
-            raise wrong_type(where, "an object", message)
-        role = message.get("role")
-        if role is None:
-            raise missing(f"{where}.role")
-        _one_of(*ROLES)(f"{where}.role", role)
-        content = message.get("content")
-        if content is None and role not in ("assistant", "function"):
-            raise (
-                missing(f"{where}.content")
-                if "content" not in message
-                else wrong_type(f"{where}.content", "a string or an array of objects", None)
-            )
-        if role == "tool" and not isinstance(message.get("tool_call_id"), str):
-            raise missing(f"{where}.tool_call_id")
-        if role == "assistant" and not isinstance(message.get("tool_calls") or [], list):
-            raise wrong_type(f"{where}.tool_calls", "an array of objects", message["tool_calls"])
-        found.append((role, _text(f"{where}.content", content)))
+        an_object(where, message)
+        role = required(message, where, "role", one_of(*ROLES))
+        if message.get("name") is not None:
+            string(f"{where}.name", message["name"])
+        if role == "tool":
+            required(message, where, "tool_call_id", string)
+        if role == "assistant" and message.get("tool_calls") is not None:
+            _calls(f"{where}.tool_calls", message["tool_calls"])
+        found.append((role, _text(where, role, message.get("content"))))
     return tuple(found)
 
 
-def _text(where: str, content: Any) -> str:
+def _text(where: str, role: str, content: Any) -> str:
     """The text of a message's content; images, audio and files count for none."""
     if content is None:
         return ""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise wrong_type(where, "one of a string or array of objects", content)
+        raise wrong_type(f"{where}.content", "one of a string or array of objects", content)
     texts = []
     for index, part in enumerate(content):
-        if not isinstance(part, dict):
-            raise wrong_type(f"{where}[{index}]", "an object", part)
-        kind = part.get("type")
-        if kind is None:
-            raise missing(f"{where}[{index}].type")
-        _one_of("text", "image_url", "input_audio", "file", "refusal")(f"{where}[{index}].type", kind)
-        if kind == "text":
-            if not isinstance(part.get("text"), str):
-                raise wrong_type(f"{where}[{index}].text", "a string", part.get("text"))
-            texts.append(part["text"])
+        path = f"{where}.content[{index}]"
+        an_object(path, part)
+        kind = required(part, path, "type", one_of(*PARTS))
+        if kind in ("text", "refusal"):
+            texts.append(required(part, path, kind, string))
+        else:
+            holder = required(part, path, kind, an_object)
+            if kind == "image_url":
+                _image(where, role, f"{path}.image_url", holder)
     return "".join(texts)
 
 
-def _tools(tools: Any) -> tuple[ToolSpec, ...]:
+def _image(message: str, role: str, path: str, image: Mapping[str, Any]) -> None:
+    if role != "user":
+        raise wrong_value(
+            message,
+            f"Invalid '{message}'. Image URLs are only allowed for messages with role 'user', but this message with"
+            f" role '{role}' contains an image URL.",
+        )
+    required(image, path, "url", string)
+    if image.get("detail") is not None:
+        one_of("auto", "low", "high")(f"{path}.detail", image["detail"])
+
+
+def _calls(where: str, calls: Any) -> None:
+    """The tool calls of an assistant's message, as the client got them."""
+    an_array("objects", low=1)(where, calls)
+    for index, call in enumerate(calls):
+        path = f"{where}[{index}]"
+        an_object(path, call)
+        required(call, path, "id", string)
+        kind = required(call, path, "type", one_of("function", "custom"))
+        called = required(call, path, kind, an_object)
+        required(called, f"{path}.{kind}", "name", string)
+        required(called, f"{path}.{kind}", "arguments" if kind == "function" else "input", string)
+
+
+# ------------------------------------------------------------------------------------------------ tools and formats
+
+
+def _tools(tools: list[Any]) -> tuple[ToolSpec, ...]:
     specs = []
-    for index, tool in enumerate(tools or ()):
+    for index, tool in enumerate(tools):
         where = f"tools[{index}]"
-        if not isinstance(tool, dict):
-            raise wrong_type(where, "an object", tool)
-        _one_of("function", "custom")(f"{where}.type", tool.get("type"))
-        function = tool.get(tool["type"])
-        if not isinstance(function, dict):
-            raise missing(f"{where}.{tool['type']}")
-        name = function.get("name")
-        if not isinstance(name, str) or not name:
-            raise missing(f"{where}.{tool['type']}.name")
-        parameters = function.get("parameters")
-        if parameters is not None and not isinstance(parameters, dict):
-            raise wrong_type(f"{where}.function.parameters", "an object", parameters)
-        if function.get("strict"):
-            _strict(
-                parameters or {},
-                f"{where}.function.parameters",
-                f"Invalid schema for function '{name}'",
-                name,
-            )
-        specs.append(ToolSpec(name, parameters))
+        an_object(where, tool)
+        kind = required(tool, where, "type", one_of("function", "custom"))
+        described = required(tool, where, kind, an_object)
+        where = f"{where}.{kind}"
+        called = required(described, where, "name", name(128))
+        for key, check in (("description", string), ("parameters", an_object), ("strict", boolean)):
+            if described.get(key) is not None:
+                check(f"{where}.{key}", described[key])
+        if kind == "function":
+            _parameters(described, f"{where}.parameters", called)
+            specs.append(ToolSpec(called, described.get("parameters")))
+        else:
+            specs.append(ToolSpec(called, custom=True))
     return tuple(specs)
 
 
-def _must_call(choice: Any, tools: tuple[ToolSpec, ...]) -> str | None:
-    if choice is None:
-        return None
+def _parameters(function: Mapping[str, Any], param: str, called: str) -> None:
+    schema = function.get("parameters") or {}
+    try:
+        if function.get("strict"):
+            check_strict(schema, name=called)
+        elif not isinstance(schema.get("type", []), list) and schema["type"] != "object":
+            reason = f"""schema must be a JSON Schema of 'type: "object"', got 'type: "{schema["type"]}"'."""
+            raise SchemaError((), reason, name=called, located=False)
+    except SchemaError as error:
+        message = f"Invalid schema for function '{called}': {error}"
+        raise wrong_value(param, message, "invalid_function_parameters") from error
+
+
+def _only_with_tools(param: str) -> RequestError:
+    return wrong_value(
+        param, f"Invalid value for '{param}': '{param}' is only allowed when 'tools' are specified.", None
+    )
+
+
+def _must_call(choice: Any, tools: tuple[ToolSpec, ...]) -> tuple[str, ...]:
+    """The names of the tools of which the reply must call one."""
+    param = "tool_choice"
+    if choice in (None, "none"):
+        return ()
     if not tools:
-        raise wrong_value("tool_choice", "'tool_choice' is only allowed when 'tools' are specified.", None)
+        raise _only_with_tools(param)
     if isinstance(choice, str):
-        _one_of("none", "auto", "required")("tool_choice", choice)
-        return "any" if choice == "required" else None
-    if choice.get("type") == "allowed_tools":
-        return "any" if (choice.get("allowed_tools") or {}).get("mode") == "required" else None
-    named = choice.get("function") or choice.get("custom")
-    name = named.get("name") if isinstance(named, dict) else None
-    if not isinstance(name, str):
-        raise missing("tool_choice.function.name")
-    if name not in [tool.name for tool in tools]:
-        raise wrong_value("tool_choice", f"Tool choice '{name}' not found in 'tools' parameter.", None)
-    return name
+        one_of("none", "auto", "required")(param, choice)
+        return tuple(tool.name for tool in tools) if choice == "required" else ()
+    if choice.get("type") != "allowed_tools":
+        return (_named(choice, param, tools),)
+    allowed = required(choice, param, "allowed_tools", an_object)
+    param = f"{param}.allowed_tools"
+    mode = required(allowed, param, "mode", one_of("auto", "required"))
+    offered = required(allowed, param, "tools", an_array("objects", low=1))
+    for index, entry in enumerate(offered):
+        an_object(f"{param}.tools[{index}]", entry)
+    names = tuple(_named(entry, f"{param}.tools[{index}]", tools) for index, entry in enumerate(offered))
+    return names if mode == "required" else ()
 
 
-def _schema(response_format: Any) -> Mapping[str, Any] | None:
+def _named(choice: Mapping[str, Any], param: str, tools: tuple[ToolSpec, ...]) -> str:
+    """The tool that `{"type": "function", "function": {"name": …}}` names."""
+    kind = "custom" if choice.get("type") == "custom" else "function"
+    named = required(choice, param, kind, an_object)
+    called: str = required(named, f"{param}.{kind}", "name", string)
+    if called not in [tool.name for tool in tools if tool.custom == (kind == "custom")]:
+        raise wrong_value(
+            "tool_choice",
+            f"Invalid value for 'tool_choice': no function named '{called}' was specified in the 'tools' parameter.",
+            None,
+        )
+    return called
+
+
+def _schema(response_format: Any, messages: tuple[tuple[str, str], ...]) -> Mapping[str, Any] | None:
     if response_format is None:
         return None
-    kind = response_format.get("type")
-    if kind is None:
-        raise missing("response_format.type")
-    _one_of("text", "json_object", "json_schema")("response_format.type", kind)
+    kind = required(response_format, "response_format", "type", one_of("json_object", "json_schema", "text"))
     if kind == "text":
         return None
     if kind == "json_object":
+        if not any("json" in text.lower() for _, text in messages):
+            raise wrong_value(
+                "messages",
+                "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+                None,
+            )
         return {}
-    described = response_format.get("json_schema")
-    if not isinstance(described, dict):
-        raise missing("response_format.json_schema")
-    name = described.get("name")
-    if not isinstance(name, str):
-        raise missing("response_format.json_schema.name")
-    schema = described.get("schema")
-    if not isinstance(schema, dict):
-        raise missing("response_format.json_schema.schema")
-    _strict(schema, "response_format", f"Invalid schema for response_format '{name}'", name)
-    return schema
-
-
-def _strict(schema: Mapping[str, Any], param: str, prefix: str, name: str) -> None:
+    where = "response_format.json_schema"
+    described = required(response_format, "response_format", "json_schema", an_object)
+    called = required(described, where, "name", name(64))
+    if described.get("strict") is not None:
+        boolean(f"{where}.strict", described["strict"])
+    if not described.get("strict"):
+        if described.get("schema") is not None:
+            an_object(f"{where}.schema", described["schema"])
+        return described.get("schema") or {}
+    schema: Mapping[str, Any] = required(described, where, "schema", an_object)
     try:
-        check_strict(schema, name=name)
+        check_strict(schema, name=called)
     except SchemaError as error:
-        raise wrong_value(param, f"{prefix}: {error}", "invalid_json_schema") from error
+        message = f"Invalid schema for response_format '{called}': {error}"
+        raise wrong_value("response_format", message, None) from error
+    return schema

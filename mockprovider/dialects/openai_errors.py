@@ -1,18 +1,29 @@
 """OpenAI's error bodies and refusals, shared by every endpoint that speaks them.
 
-The shape is `{"error": {"message", "type", "param", "code"}}`, indented, as api.openai.com sends it.
+The shape is `{"error": {"message", "type", "param", "code"}}`, indented. Wordings follow what api.openai.com is
+reported to answer, so that a client that reads them meets here what it meets there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from mockprovider.errors import RequestError
 from mockprovider.jsontext import pretty
 
-__all__ = ["body_object", "error_body", "missing", "wrong_type", "wrong_value"]
+__all__ = [
+    "bearer",
+    "body_object",
+    "error_body",
+    "error_document",
+    "listed",
+    "missing",
+    "refused_key",
+    "wrong_type",
+    "wrong_value",
+]
 
 _TYPES = {
     "invalid_request": "invalid_request_error",
@@ -24,17 +35,45 @@ _TYPES = {
 
 
 def error_body(error: RequestError) -> bytes:
-    """The error as OpenAI words it, four spaces deep."""
-    return pretty(
-        {
-            "error": {
-                "message": error.message,
-                "type": _TYPES.get(error.kind, error.kind),
-                "param": error.param,
-                "code": error.code,
-            }
-        },
-        indent=4,
+    """The error as OpenAI lays it out: two spaces deep, but a refused key four, with a line end."""
+    if error.status == 401:
+        return pretty(error_document(error), indent=4) + b"\n"
+    return pretty(error_document(error))
+
+
+def error_document(error: RequestError) -> dict[str, Any]:
+    """The error as a document."""
+    return {
+        "error": {
+            "message": error.message,
+            "type": _TYPES.get(error.kind, error.kind),
+            "param": error.param,
+            "code": error.code,
+        }
+    }
+
+
+def bearer(headers: Mapping[str, str]) -> str:
+    """The key in `Authorization: Bearer KEY`; nothing where there is none."""
+    scheme, _, key = headers.get("Authorization", "").partition(" ")
+    return key if scheme.lower() == "bearer" else ""
+
+
+def refused_key(key: str) -> RequestError:
+    """The refusal of a key that is none of the server's, or of a request without one."""
+    if not key:
+        return RequestError(
+            401,
+            "You didn't provide an API key. You need to provide your API key in an Authorization header using"
+            " Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
+            kind="authentication",
+        )
+    shown = key if len(key) < 9 else f"{key[:4]}{'*' * (len(key) - 8)}{key[-4:]}"
+    return RequestError(
+        401,
+        f"Incorrect API key provided: {shown}. It is none of those this server was started with.",
+        kind="authentication",
+        code="invalid_api_key",
     )
 
 
@@ -58,10 +97,18 @@ def wrong_value(param: str, message: str, code: str | None = "invalid_value") ->
     return RequestError(400, message, param=param, code=code)
 
 
+def listed(values: Sequence[str], word: str) -> str:
+    """`'a', 'b', and 'c'`, as OpenAI lists the values that it knows; word: `and` or `or`."""
+    quoted = [f"'{value}'" for value in values]
+    if len(quoted) < 3:
+        return f" {word} ".join(quoted)
+    return f"{', '.join(quoted[:-1])}, {word} {quoted[-1]}"
+
+
 def body_object(body: bytes) -> Mapping[str, Any]:
     """The body as a JSON object; RequestError where it is none."""
     try:
-        document = json.loads(body)
+        document = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise RequestError(
             400,
@@ -69,8 +116,14 @@ def body_object(body: bytes) -> Mapping[str, Any]:
             " HTTP library correctly. The API expects a JSON payload, but what was sent was not valid JSON.)",
         ) from None
     if not isinstance(document, dict):
-        raise RequestError(400, f"Invalid body: expected an object, but got {_describe(document)} instead.")
+        raise RequestError(
+            400, f"Invalid type: expected an object, but got {_describe(document)} instead.", code="invalid_type"
+        )
     return document
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is Python's, not JSON's")
 
 
 def _describe(value: object) -> str:

@@ -5,6 +5,7 @@ An item of this level is a `ServerSentEvent`, or plain `bytes`: a block that is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,10 +14,15 @@ from mockprovider.timeline import Control, Stage, Timed
 
 __all__ = ["ServerSentEvent", "SseEncoder"]
 
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """One block of the stream. data: the payload, whose lines become `data:` lines; None: a block without data."""
+    """One block of the stream. data: the payload, whose lines become `data:` lines; None: a block without data.
+
+    ValueError for a name or id that would not fit into its line, or an id that clients ignore (one with a NUL).
+    """
 
     data: bytes | None = None
     event: str | None = None
@@ -24,11 +30,16 @@ class ServerSentEvent:
     retry: int | None = None
     comment: str | None = None
 
+    def __post_init__(self) -> None:
+        for what, value, refused in (("an event name", self.event, "\r\n"), ("an event id", self.id, "\r\n\0")):
+            if value is not None and any(character in value for character in refused):
+                raise ValueError(f"{what} is one line of text, not {value!r}")
+
     def encode(self) -> bytes:
         """The block with its final empty line: comment, event, id, retry, data; LF; one space after the colon."""
         lines: list[bytes] = []
         if self.comment is not None:
-            lines.extend(b": " + line.encode() for line in self.comment.split("\n"))
+            lines.extend(b": " + line for line in _LINE_END.split(self.comment.encode()))
         if self.event is not None:
             lines.append(b"event: " + self.event.encode())
         if self.id is not None:
@@ -36,7 +47,7 @@ class ServerSentEvent:
         if self.retry is not None:
             lines.append(b"retry: %d" % self.retry)
         if self.data is not None:
-            lines.extend(b"data: " + line for line in self.data.split(b"\n"))
+            lines.extend(b"data: " + line for line in _LINE_END.split(self.data))
         return b"\n".join(lines) + b"\n\n"
 
 
@@ -55,17 +66,23 @@ class SseEncoder(Stage[Payload, bytes]):
         if isinstance(item, Control):
             yield gap, item, origin
             return
+        yield gap, self.block(item), origin
+
+    def block(self, payload: Payload) -> bytes:
+        """The event of a payload, encoded."""
         self._count += 1
         if self._relay:
-            data = ServerSentEvent(item.data, event=item.name or "message", id=str(self._count)).encode()
-        elif item.name is None and b"\n" not in item.data:
-            data = b"data: %b\n\n" % item.data
-        else:
-            data = ServerSentEvent(item.data, event=item.name).encode()
-        yield gap, data, origin
+            return ServerSentEvent(payload.data, event=payload.name or "message", id=str(self._count)).encode()
+        if b"\n" not in payload.data and b"\r" not in payload.data:
+            if payload.name is None:
+                return b"data: %b\n\n" % payload.data
+            if payload.name.isidentifier():
+                return b"event: %b\ndata: %b\n\n" % (payload.name.encode(), payload.data)
+        return ServerSentEvent(payload.data, event=payload.name).encode()
 
     def compose(self, inner: Affixes) -> Affixes | None:
         """The affixes of a text delta's event, from those of its payload; None where events are numbered."""
         if self._relay:
             return None
-        return inner.within(b"data: ", b"\n\n")
+        named = b"" if inner.name is None else ServerSentEvent(event=inner.name).encode()[:-1]
+        return inner.within(named + b"data: ", b"\n\n")

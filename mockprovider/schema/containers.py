@@ -113,7 +113,7 @@ def make_array(maker: Maker, flat: Flat, context: Context) -> list[Any]:
         raise SchemaError(flat.where("maxItems"), f"An array cannot have at least {low} and at most {high} items.")
     if low > MOST_ITEMS:
         raise SchemaError(flat.where("minItems"), f"{low} items are more than the {MOST_ITEMS} that are made.")
-    plan = _Plan(maker, flat)
+    plan = _Plan(flat)
     count = _count(maker, plan, context, low, high)
     unique = any(value for _, value in flat.having("uniqueItems"))
     items: list[Any] = []
@@ -135,8 +135,7 @@ def make_array(maker: Maker, flat: Flat, context: Context) -> list[Any]:
 class _Plan:
     """The schemas of an array's items by their index. contained: how many items must be such as `contains` wants."""
 
-    def __init__(self, maker: Maker, flat: Flat) -> None:
-        self._maker = maker
+    def __init__(self, flat: Flat) -> None:
         self._rows = [rows(place) for place in flat.members]
         self._wanted: list[Place] = []
         for place, _ in flat.having("contains"):
@@ -155,13 +154,6 @@ class _Plan:
         found = [first[index] if index < len(first) else others for first, others in self._rows]
         return [place for place in found if place is not None]
 
-    def room(self) -> int:
-        """How many items there can be before one for which nothing is allowed."""
-        for index in range(self.first + 1):
-            if any(self._maker.outline.size(place.node) == NEVER for place in self._plain(index)):
-                return index
-        return _UNLIMITED
-
 
 def _count(maker: Maker, plan: _Plan, context: Context, low: int, high: int) -> int:
     """How many items: as few as may be where the value is to end, else up to three more."""
@@ -172,12 +164,12 @@ def _count(maker: Maker, plan: _Plan, context: Context, low: int, high: int) -> 
         wish = max(least, plan.first + plan.contained)
     else:
         wish = maker.rng.randrange(max(least, 1), max(least, 1) + 3)
-    return max(low, min(wish, high, plan.room(), MOST_ITEMS))
+    return max(low, min(wish, high, MOST_ITEMS))
 
 
 def _unlike(maker: Maker, places: list[Place], context: Context, seen: set[Any], count: int) -> Any:
     """An item that has not come before. Raises SchemaError if none is found."""
-    domain = _domain(maker, places, frozenset(), count)
+    domain = _domain(maker, places, count)
     if domain is not None:
         left = [value for value in domain if fingerprint(value) not in seen]
         if left:
@@ -193,22 +185,20 @@ def _unlike(maker: Maker, places: list[Place], context: Context, seen: set[Any],
     raise SchemaError(path, f"No item number {len(seen) + 1} was found that differs from all before it.")
 
 
-def _domain(maker: Maker, places: list[Place], seen: frozenset[int], count: int) -> list[Any] | None:
+def _domain(maker: Maker, places: list[Place], count: int) -> list[Any] | None:
     """All values that satisfy these schemas, if they are few enough to be listed; else None."""
     for place in places:
         node = place.node
-        if isinstance(node, bool) or id(node) in seen:
+        if isinstance(node, bool):
             continue
-        around = seen | {id(node)}
-        inner = [maker.outline.targets[id(node)]] if "$ref" in node else []
-        inner += [place.down("allOf", index) for index in range(len(node.get("allOf", ())))]
         found = _listed(node, count)
         if found is None:
-            found = _domain(maker, inner, around, count)
+            inner = [maker.outline.targets[id(node)]] if "$ref" in node else []
+            inner += [place.down("allOf", index) for index in range(len(node.get("allOf", ())))]
+            found = _domain(maker, inner, count)
         for keyword in ("anyOf", "oneOf"):
             if found is None and keyword in node:
-                branches = [place.down(keyword, index) for index in range(len(node[keyword]))]
-                lists = [_domain(maker, [branch], around, count) for branch in branches]
+                lists = [_domain(maker, [place.down(keyword, i)], count) for i in range(len(node[keyword]))]
                 found = [value for values in lists for value in values or ()] if None not in lists else None
         if found is not None:
             return [value for value in found if maker.validator.valid(places, value)]

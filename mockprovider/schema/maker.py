@@ -33,7 +33,7 @@ _LARGE: Final = 200  # JSON values after which it is
 _DEEPEST: Final = 80  # levels that are followed at all: Python's own stack is the limit
 _ATTEMPTS: Final = 400  # combinations of choices tried for one value
 _DRAWS: Final = 40  # draws of a value that has to pass a check, for one combination of choices
-_DISCARDED: Final = 4_000  # values thrown away in all
+_DISCARDED: Final = 1_000  # values thrown away in all
 _NOTHING: Final = object()
 _BORING: Final[tuple[Any, ...]] = (None, "", [], {})  # defaults that only say that there is none
 
@@ -206,30 +206,25 @@ class Maker:
         """All schemas that hold at once: references and `allOf` followed, a branch of each `anyOf` and `oneOf`."""
         flat = Flat()
         seen: set[int] = set()
-        # Each with the schemas that led to it: one that leads to itself, by way of a branch, says nothing by that.
-        waiting = deque((place, frozenset[int]()) for place in places)
-        branching: deque[tuple[Place, str, frozenset[int]]] = deque()
+        waiting = deque(places)
+        branching: deque[tuple[Place, str]] = deque()
         while waiting or branching:
             if not waiting:
-                place, keyword, line = branching.popleft()
-                waiting.append((self._branch(place, keyword, flat, choices, context), line))
-            place, line = waiting.popleft()
+                waiting.append(self._branch(*branching.popleft(), flat, choices, context))
+            place = waiting.popleft()
             node = place.node
             if isinstance(node, bool) or self.outline.size(node) == NEVER:
                 if node is not True:
                     raise self.outline.culprit(place)
                 continue
-            if id(node) in line:
-                raise SchemaError(place.path, "By this branch it only comes back to itself.")
             if id(node) in seen:
                 continue
             seen.add(id(node))
             flat.add(place, node)
-            line |= {id(node)}
             if "$ref" in node:
-                waiting.append((self.outline.targets[id(node)], line))
-            waiting += [(place.down("allOf", index), line) for index in range(len(node.get("allOf", ())))]
-            branching += [(place, keyword, line) for keyword in ("anyOf", "oneOf") if keyword in node]
+                waiting.append(self.outline.targets[id(node)])
+            waiting += [place.down("allOf", index) for index in range(len(node.get("allOf", ())))]
+            branching += [(place, keyword) for keyword in ("anyOf", "oneOf") if keyword in node]
         return flat
 
     def _branch(self, place: Place, keyword: str, flat: Flat, choices: Choices, context: Context) -> Place:
@@ -255,10 +250,8 @@ class Maker:
 
     def _aim(self, place: Place) -> Place:
         """Where a schema that is only a reference leads in the end."""
-        steps = 0
-        while isinstance(place.node, dict) and "$ref" in place.node and steps < 100:
+        while isinstance(place.node, dict) and "$ref" in place.node:
             place = self.outline.targets[id(place.node)]
-            steps += 1
         return place
 
     # ----------------------------------------------------------------------------------------------- drawing values

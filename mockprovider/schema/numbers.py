@@ -131,7 +131,7 @@ def _common(steps: tuple[Fraction, ...]) -> Fraction:
 
 
 def _grids(bounds: Range, step: Fraction, name: str, *, varied: bool) -> list[tuple[int, int]]:
-    """The multiples of the step (first, last) within the bounds: the most everyday part first, at last all."""
+    """Multiples of the step (first, last) from bound to bound: the most everyday part first, at last all of them."""
     low, high = bounds.low, bounds.high
     usual = _everyday(name) or _USUAL
     windows = [] if varied else [usual, (_ZERO, Fraction(100))]
@@ -149,8 +149,6 @@ def _grids(bounds: Range, step: Fraction, name: str, *, varied: bool) -> list[tu
         start = window_low if low is None else max(low, window_low)
         end = window_high if high is None else min(high, window_high)
         first, last = math.ceil(start / step), math.floor(end / step)
-        first += bounds.low_open and first * step == low
-        last -= bounds.high_open and last * step == high
         if first <= last:
             grids.append((first, last))
     return grids

@@ -1,8 +1,8 @@
 """A survey of a schema, made once before anything is drawn.
 
-It refuses what is malformed or not supported wherever it is within reach, whether or not the dice would lead there:
-a schema is either supported or not. It resolves every reference, and finds the size of the smallest value of every
-schema (the number of JSON values in it), which is how recursion is left by the shortest way.
+It refuses what is malformed, not supported, or a loop, wherever it is within reach and whether or not the dice would
+lead there: a schema is either supported or not. It resolves every reference, and finds the size of the smallest value
+of every schema (the number of JSON values in it), which is how recursion is left by the shortest way.
 """
 
 from __future__ import annotations
@@ -162,7 +162,39 @@ class Outline:
             for each in inner:
                 around.setdefault(id(each.node), []).append(place)
             waiting += reversed(inner)
+        self._refuse_loops(found)
         self._measure(found, around)
+
+    def _refuse_loops(self, found: dict[int, Place]) -> None:
+        """Refuse what comes back to itself for the same value.
+
+        The core specification leaves undefined what that means ("Guarding Against Infinite Recursion").
+        """
+        done: set[int] = set()
+        for start in found.values():
+            line = [(start, iter(self._beside(start)))]
+            around = {id(start.node)}
+            while line:
+                place, others = line[-1]
+                other = next(others, None)
+                if other is None or id(place.node) in done:
+                    line.pop()
+                    around.discard(id(place.node))
+                    done.add(id(place.node))
+                elif id(other.node) in around:
+                    raise SchemaError(place.path, "It comes back to itself for the same value, which means nothing.")
+                elif isinstance(other.node, dict):
+                    line.append((other, iter(self._beside(other))))
+                    around.add(id(other.node))
+
+    def _beside(self, place: Place) -> list[Place]:
+        """The schemas that are asked about the same value as this one."""
+        node = place.node
+        assert isinstance(node, dict)
+        found = [self.targets[id(node)]] if "$ref" in node else []
+        for keyword in ("allOf", "anyOf", "oneOf"):
+            found += [place.down(keyword, index) for index in range(len(node.get(keyword, ())))]
+        return [*found, place.down("not")] if "not" in node else found
 
     def _measure(self, found: dict[int, Place], around: dict[int, list[Place]]) -> None:
         """Bring all sizes down from NEVER, each time anew for those that depend on one that has become smaller."""

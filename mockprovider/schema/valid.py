@@ -60,8 +60,6 @@ class Validator:
             return place.node
         key = (id(place.node), id(value))
         if key not in verdicts:
-            # A schema that refers to itself for the same value adds nothing by that: it must hold for other reasons.
-            verdicts[key] = False
             verdicts[key] = self._decide(place, place.node, value, verdicts)
         return verdicts[key]
 

@@ -1,0 +1,90 @@
+"""The whole form of a message: one document, when the reply is complete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mockprovider.dialects.anthropic_parts import ending, first_usage, head, signature
+from mockprovider.dialects.base import Encoder, Usage, Voice
+from mockprovider.jsontext import dumps
+from mockprovider.payload import Payload
+from mockprovider.reply import Delta, Finish, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart
+from mockprovider.timeline import NOWHERE, Control, Timed
+
+__all__ = ["MessagesWhole", "input_of"]
+
+
+def input_of(text: str) -> Mapping[str, Any] | None:
+    """The input of a tool call whose arguments are this text; None where it is no JSON object."""
+    try:
+        document = json.loads(text) if text.strip() else {}
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+class MessagesWhole(Encoder):
+    """From deltas to one compact `message`, when they have all come."""
+
+    def __init__(self, voice: Voice) -> None:
+        self.usage = Usage()
+        self._voice = voice
+        self._gap = 0.0
+        # Each block with the pieces of its text, and what kind of deltas they are.
+        self._blocks: list[tuple[type[TextDelta], dict[str, Any], list[str]]] = []
+        self._calls: dict[int, list[str]] = {}
+        self._refusal: list[str] = []
+        self._finish = Finish("stop")
+
+    def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
+        gap, item, origin = timed
+        self._gap += gap
+        if isinstance(item, Control):
+            yield self._gap, item, origin
+            self._gap = 0.0
+        elif isinstance(item, TextDelta):
+            self.usage.completion += item.tokens
+            self._add(item)
+        elif isinstance(item, ToolCallStart):
+            block = {"type": "tool_use", "id": item.id, "name": item.name, "input": {}}
+            self._calls[item.index] = self._begin(ToolCallDelta, block)
+        elif isinstance(item, Finish):
+            self._finish = item
+
+    def _add(self, item: TextDelta) -> None:
+        if isinstance(item, RefusalDelta):
+            self._refusal.append(item.text)
+        elif isinstance(item, ToolCallDelta):
+            if item.index in self._calls:  # it began, unless the reply was tampered with
+                self._calls[item.index].append(item.text)
+        else:
+            kind = type(item)
+            said = self._blocks[-1][2] if self._blocks and self._blocks[-1][0] is kind else None
+            if said is None:
+                said = self._begin(kind, {"type": "thinking" if kind is ReasoningDelta else "text"})
+            if isinstance(item, ReasoningDelta):
+                self.usage.reasoning += item.tokens
+            said.append(item.text)
+
+    def _begin(self, kind: type[TextDelta], block: dict[str, Any]) -> list[str]:
+        said: list[str] = []
+        self._blocks.append((kind, block, said))
+        return said
+
+    def flush(self) -> Iterator[Timed[Payload | Control]]:
+        content = []
+        for index, (kind, block, said) in enumerate(self._blocks):
+            text = "".join(said)
+            if kind is ToolCallDelta:
+                # What the limit of tokens has cut off is no JSON any more, and cannot be told here.
+                block["input"] = input_of(text) or {}
+            else:
+                block[block["type"]] = text
+            if kind is ReasoningDelta:
+                block["signature"] = signature(self._voice, index)
+            content.append(block)
+        usage = first_usage(self._voice, max(1, self.usage.completion))
+        message = {**head(self._voice), "content": content, **ending(self._finish, self._refusal), "usage": usage}
+        yield self._gap, Payload(dumps(message)), NOWHERE

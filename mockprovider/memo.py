@@ -1,0 +1,147 @@
+"""Replies that come again: a short one without gaps is rendered once, and its bytes are kept.
+
+What differs from one request to its repetition are ids and stamps. The reply is rendered through all levels with a
+random mark in the place of each, and the bytes are cut at the marks; a repetition fills in its own values. Whatever is
+not that simple (gaps, faults, gates, promised writes, long or endless replies) is rendered each time. A property test
+proves that both give the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+from mockprovider.dialects.base import Voice
+from mockprovider.reply import Reply, Text
+from mockprovider.timeline import End, Timed
+from mockprovider.wire import TransferEncoder
+
+__all__ = ["Memo"]
+
+_LIMIT = 256
+_SIZE = 32 * 1024
+"""Bytes of a reply that is kept: what leaves in one write."""
+
+
+Value = Callable[[Voice, str], str]
+"""What stands at a mark, from the exchange's voice and the date."""
+
+
+class _Marked(Voice):
+    """A voice whose every id is a mark; it remembers what stands behind each."""
+
+    __slots__ = ("_stamp", "marks")
+
+    marks: dict[bytes, Value]
+
+    @property
+    def created(self) -> int:
+        """A number that is a mark once somebody has asked for it."""
+        self.marks[str(self._stamp).encode()] = lambda voice, date: str(voice.created)
+        return self._stamp
+
+    @created.setter
+    def created(self, value: int) -> None:
+        self._stamp = value
+
+    def id(self, length: int, purpose: str, *parts: object) -> str:
+        return self._mark(length, lambda voice, date: voice.id(length, purpose, *parts))
+
+    def hex(self, length: int, purpose: str) -> str:
+        return self._mark(length, lambda voice, date: voice.hex(length, purpose))
+
+    def moment(self) -> str:
+        return self._mark(20, lambda voice, date: voice.moment())
+
+    def _mark(self, length: int, value: Value) -> str:
+        mark = "".join(secrets.choice(string.ascii_letters) for _ in range(length))
+        self.marks[mark.encode()] = value
+        return mark
+
+
+class _Kept:
+    """The bytes of a response, cut at its marks, and what to put between the pieces."""
+
+    __slots__ = ("between", "keeps", "pieces", "replies", "values")
+
+    def __init__(self, data: bytes, marks: dict[bytes, Value], replies: tuple[Reply, ...], keeps: bool) -> None:
+        cut = re.split(b"(" + b"|".join(marks) + b")", data)
+        order = list(marks)
+        self.pieces = cut[0::2]
+        self.between = [order.index(mark) for mark in cut[1::2]]
+        self.values = list(marks.values())
+        self.replies = replies  # a key may hold their identities, which must not be given to others
+        self.keeps = keeps
+
+    def fill(self, voice: Voice, date: str) -> bytes:
+        values = [value(voice, date).encode() for value in self.values]
+        parts = [self.pieces[0]]
+        for piece, index in zip(self.pieces[1:], self.between, strict=True):
+            parts.append(values[index])
+            parts.append(piece)
+        return b"".join(parts)
+
+
+Render = Callable[[Voice, str, TransferEncoder], Iterator[Timed[Any]]]
+
+
+class Memo:
+    """Kept responses by what they depend on, the least recently used falling out."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, _Kept | None] = OrderedDict()
+
+    def bytes_of(
+        self,
+        key: Hashable,
+        voice: Voice,
+        date: str,
+        replies: tuple[Reply, ...],
+        render: Render,
+        transfer: Callable[[], TransferEncoder],
+    ) -> tuple[bytes, bool] | None:
+        """The whole response for this voice and date, and whether the connection may be kept; None: render it.
+
+        key: everything that the bytes depend on besides ids, stamp and date. render: makes the actions with a given
+        voice, date and transfer encoder; transfer: makes a new encoder.
+        """
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            kept = self._kept[key]
+        else:
+            kept = self._kept[key] = _learn(voice, date, replies, render, transfer())
+            if len(self._kept) > _LIMIT:
+                self._kept.popitem(last=False)
+        return None if kept is None else (kept.fill(voice, date), kept.keeps)
+
+
+def _learn(
+    voice: Voice, date: str, replies: tuple[Reply, ...], render: Render, transfer: TransferEncoder
+) -> _Kept | None:
+    """The response with marks, or None where it is not one write of moderate size that ends cleanly."""
+    if any(isinstance(part, Text) and not isinstance(part.text, str) for reply in replies for part in reply.parts):
+        return None
+    created = secrets.randbelow(9_000_000_000) + 1_000_000_000
+    marked = _Marked(voice.ask, voice.reply, voice.seed, voice.key, created, voice.ttft)
+    marked.marks = {}
+    stamp = marked._mark(len(date), lambda voice, date: date)
+    data: list[bytes] = []
+    size = 0
+    for gap, item, _ in render(marked, stamp, transfer):
+        if type(item) is End and gap == 0:
+            break
+        if type(item) is not bytes or gap or size > _SIZE:
+            return None
+        data.append(item)
+        size += len(item)
+    else:
+        return None
+    whole = b"".join(data)
+    # A mark that is nowhere was not used as it stands: something was derived from it.
+    if not all(mark in whole for mark in marked.marks):
+        return None
+    return _Kept(whole, marked.marks, replies, transfer.keeps)

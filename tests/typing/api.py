@@ -1,0 +1,91 @@
+"""How the public names are typed. mypy checks this file; nothing runs it.
+
+Each function is a use that type checkers must accept. A line with `# type: ignore` is a mistake that they must see:
+mypy reports an ignore that ignores nothing.
+"""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import mockprovider
+from mockprovider import (
+    Chunking,
+    Exchange,
+    MockProvider,
+    NoMatchError,
+    Pacing,
+    Reasoning,
+    Refusal,
+    Reply,
+    Text,
+    ToolCall,
+    contains,
+    equals,
+    glob,
+    regex,
+)
+from mockprovider.provider import When
+
+
+def version() -> None:
+    """The version is a text."""
+    assert_type(mockprovider.__version__, str)
+
+
+def settings() -> None:
+    """Settings are given by name, as texts or as what they are made of."""
+    MockProvider()
+    MockProvider(seed=1, pace="official", chunking=Chunking(tokens_per_payload=2), reply="Hello", relay=True)
+    MockProvider(reply=Reply.of("Hello"), pace=Pacing.parse("fast"), models=["gpt-5"], api_keys=("sk-one",))
+    MockProvider(scenario="scenario.toml", seed=None)
+    MockProvider(sede=1)  # type: ignore[call-arg]
+    MockProvider(seed="1")  # type: ignore[arg-type]
+    MockProvider("scenario.toml")  # type: ignore[call-arg]
+
+
+def rules(provider: MockProvider) -> None:
+    """Rules read as sentences, and each step returns the rule."""
+    rule = provider.on(model="gpt-*", messages=contains("a"), last=regex("b"), path=glob("*"), stream=equals(True))
+    assert_type(rule, When)
+    assert_type(rule.reply("Hello", Reasoning("Hm."), Text("there"), finish="length", times=2), When)
+    rule.then_reply(ToolCall("f", {"a": 1})).then_error(429, "slow", code="x", headers={"retry-after": 1})
+    rule.reply(Refusal("no"), pace="fast", chunking="join=false")
+    rule.reply(answer)
+    rule.reply(5)  # type: ignore[arg-type]
+    rule.reply("a", times="2")  # type: ignore[arg-type]
+    rule.error("429")  # type: ignore[arg-type]
+
+
+def answer(exchange: Exchange) -> str:
+    """An answer function."""
+    assert_type(exchange.body, bytes)
+    assert_type(exchange.outcome, str | None)
+    assert_type(exchange.reply, Reply | None)
+    return exchange.path
+
+
+def use(provider: MockProvider) -> None:
+    """A running provider tells where it is and what happened."""
+    with provider as running:
+        assert_type(running, MockProvider)
+        assert_type(running.openai_url, str)
+        assert_type(running.env(), dict[str, str])
+        assert_type(running.exchanges, list[Exchange])
+        assert_type(running.wait_for(2, outcome="complete"), list[Exchange])
+        assert_type(running.release("before-end"), int)
+        assert_type(running.gates, dict[str, int])
+        with running.held("before-head"):
+            running.reset()
+        try:
+            running.check()
+        except NoMatchError as error:
+            assert_type(error.args, tuple[object, ...])  # type: ignore[assert-type]
+
+
+async def use_async(provider: MockProvider) -> None:
+    """The same provider on the running loop."""
+    async with provider as running:
+        assert_type(running, MockProvider)
+        assert_type(await running.wait_for_async(), list[Exchange])
+        running.wait_for_async()  # type: ignore[unused-coroutine]

@@ -36,6 +36,7 @@ class SentLog:
     """
 
     __slots__ = (
+        "_due",
         "_metrics",
         "_room",
         "blocked",
@@ -52,6 +53,7 @@ class SentLog:
 
     def __init__(self, metrics: Metrics | None = None) -> None:
         self._metrics = metrics
+        self._due = -math.inf
         self.blocked = 0.0
         self.excused = -math.inf
         self.deadlines = array("d")
@@ -69,9 +71,12 @@ class SentLog:
         size = len(data)
         self.writes += 1
         self.bytes += size
-        self.last = time
-        late = max(time - max(deadline, self.excused), 0.0)
+        # What has no deadline of its own is due as soon as what came before it has left.
+        due = max(deadline, self.excused, self.last if deadline <= self._due else 0.0)
+        self._due = max(self._due, deadline)
+        late = max(time - due, 0.0)
         self.worst = max(self.worst, late)
+        self.last = time
         if self._metrics is not None:
             self._metrics.wrote(size, events, late)
         if self.writes <= KEPT_WRITES:

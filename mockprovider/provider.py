@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from mockprovider.cases import get
-from mockprovider.errors import MockProviderError, NoMatchError, RequestError, SettingError, nearest
+from mockprovider.errors import MockProviderError, NoMatchError, SettingError, nearest
 from mockprovider.exchange import Exchange
-from mockprovider.faults import Fault, chain, text_of
 from mockprovider.limits import Limits
 from mockprovider.matching import Conditions
 from mockprovider.namespace import Namespace
 from mockprovider.pace import Chunking, Pacing
-from mockprovider.reply import Part, Reply
-from mockprovider.scenario import Answer, request_error
+from mockprovider.reply import Reply
+from mockprovider.scenario import Answer
 from mockprovider.scenario_file import ScenarioFile, load
 from mockprovider.settings import GivenSettings, Settings
+from mockprovider.when import When
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from mockprovider.server.listeners import Listeners
     from mockprovider.server.runner import LoopServer, ThreadServer
 
-__all__ = ["MockProvider", "When", "environment", "settings_from"]
+__all__ = ["MockProvider", "environment", "settings_from"]
 
 T = TypeVar("T")
 
@@ -122,7 +121,7 @@ class MockProvider:
     def _application(self) -> web.Application:
         from aiohttp import web
 
-        from mockprovider.server.runner import WEB_SETTINGS
+        from mockprovider.server.protocol import SETTINGS
 
         self._once()
         server = self._in_loop
@@ -135,8 +134,8 @@ class MockProvider:
         async def end_streams(_: web.Application) -> None:
             server.handler.stop()  # else aiohttp waits for them, up to a minute, before it cleans up
 
-        application = web.Application(handler_args=WEB_SETTINGS)
-        application.router.add_route("*", "/{path:.*}", server.handler.handle)
+        application = web.Application(handler_args=SETTINGS)
+        application.router.add_route("*", "/{path:.*}", server.handler.handle, expect_handler=_no_continue)
         application.cleanup_ctx.append(running)
         application.on_shutdown.append(end_streams)
         return application
@@ -228,7 +227,7 @@ class MockProvider:
         Conditions: path, model, stream, messages, last, tools, tool_result, turn, headers, body; see
         `mockprovider.matching.FIELDS`. SettingError for an unknown one.
         """
-        return When(self, Conditions(**conditions))
+        return When(self._add, Conditions(**conditions))
 
     def _add(self, conditions: Conditions, answer: Answer) -> None:
         self._call(lambda: self._running.scenario.add(conditions, answer))
@@ -319,81 +318,8 @@ class MockProvider:
             self._call(lambda: self._running.gates.release(gate) if gate in self._running.gates else 0)
 
 
-class When:
-    """A rule's conditions, waiting for its answers. Each answer is given once, the last one for ever."""
-
-    def __init__(self, provider: MockProvider, conditions: Conditions) -> None:
-        self._provider = provider
-        self._conditions = conditions
-
-    def reply(
-        self,
-        *parts: str | Part | Reply | Callable[[Exchange], Reply | RequestError | str],
-        finish: str | None = None,
-        times: int | None = None,
-        pace: str | Pacing | None = None,
-        chunking: str | Chunking | None = None,
-        faults: str | Fault | Iterable[Fault] = "",
-    ) -> Self:
-        """Answer with texts and parts, a `Reply`, or a function of the exchange that returns one.
-
-        The function runs on the server's loop: it must not block. finish: instead of the reason that follows from the
-        parts; times: so often before the next answer's turn; pace, chunking: instead of the server's; faults: what goes
-        wrong, such as `"reset(after=3)"`, or the name of a case. SettingError for what is no reply and for a chain that
-        cannot be.
-        """
-        says: Any
-        if len(parts) == 1 and callable(parts[0]):
-            if inspect.iscoroutinefunction(parts[0]) or finish is not None:
-                raise SettingError("reply: expected a plain function, which sets the finish reason in its reply")
-            says = parts[0]
-        elif not parts:
-            raise SettingError("reply: expected at least one text, part or function")
-        else:
-            says = Reply.of(*parts, finish=finish)  # type: ignore[arg-type]
-        return self._then(says, times, pace, chunking, faults if isinstance(faults, str) else text_of(chain(faults)))
-
-    then_reply = reply
-
-    def error(
-        self,
-        status: int,
-        message: str | None = None,
-        *,
-        type: str | None = None,
-        param: str | None = None,
-        code: str | None = None,
-        headers: Mapping[str, object] | None = None,
-        times: int | None = None,
-    ) -> Self:
-        """Answer with an error in the provider's shape.
-
-        status: 400 to 599; message, type: what follows from the status where they are not given; headers: further
-        ones, such as `{"retry-after": 1}`; times: so often before the next answer's turn. SettingError for what
-        cannot be sent so.
-        """
-        said = request_error(status, message, kind=type, param=param, code=code, headers=headers)
-        return self._then(said, times, None, None, "")
-
-    then_error = error
-
-    def _then(
-        self,
-        says: Any,
-        times: int | None,
-        pace: str | Pacing | None,
-        chunking: str | Chunking | None,
-        faults: str,
-    ) -> Self:
-        answer = Answer(
-            says,
-            times,
-            None if pace is None else Pacing.parse(pace),
-            None if chunking is None else Chunking.parse(chunking),
-            faults,
-        )
-        self._provider._add(self._conditions, answer)
-        return self
+async def _no_continue(request: web.Request) -> None:
+    """The handler itself tells a client that waits for it to send its body."""
 
 
 def settings_from(scenario: str | Path | None, given: Mapping[str, Any]) -> tuple[Settings, ScenarioFile | None]:

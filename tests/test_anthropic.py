@@ -19,12 +19,15 @@ from anthropic.types import (
     RawMessageStartEvent,
     RawMessageStopEvent,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mockprovider.provider import MockProvider
 from mockprovider.reply import Part, Reasoning, Refusal, Reply, Text, ToolCall
 from tests.messaging import DIALECT, VERSION, ask, body, documents, request, text_of, voice
+
+pytestmark = pytest.mark.mockprovider(seed=1)
+"""A server for each test, so that no thread of a shared one is left for tests that count threads."""
 
 CALLS = (ToolCall("look", {"up": "é"}), ToolCall("book", '{"seats": 2}', id="toolu_mine"))
 REPLIES: dict[str, Reply] = {
@@ -172,6 +175,7 @@ parts = st.lists(
 )
 
 
+@example([Text("One two three."), CALLS[0], Text("Four five six.")], 100, [], False)
 @settings(max_examples=150, deadline=None)
 @given(parts, st.integers(1, 40), st.lists(st.text("abc é", min_size=1, max_size=2), max_size=2), st.booleans())
 def test_the_short_way_gives_the_same_bytes(said: list[Part], limit: int, stop: list[str], relay: bool) -> None:
@@ -664,7 +668,10 @@ def test_a_repetition_is_remembered_and_has_ids_of_its_own(mock_provider: MockPr
     """The same request again, whole or streamed, differs in ids alone."""
     mock_provider.on().reply(Reasoning("Hm."), "Hello.", CALLS[0])
     for stream in (True, False):
-        first, *others = (post(mock_provider, request(stream=stream)).text for _ in range(4))
+        answers = [post(mock_provider, request(stream=stream)) for _ in range(4)]
+        resets = [answer.headers["anthropic-ratelimit-requests-reset"] for answer in answers]
+        assert resets == [f"2023-11-14T22:13:{20 + number}Z" for number in range(4)]
+        first, *others = (answer.text for answer in answers)
         ids = re.compile(r"(?:msg_01|toolu_01)[A-Za-z0-9]{22}|Er[A-Za-z0-9]{254}")
         for other in others:
             assert ids.sub("", other) == ids.sub("", first)

@@ -217,7 +217,7 @@ def test_headers_are_as_recorded(name: str) -> None:
 
 def test_errors_are_as_recorded() -> None:
     """The bodies of a refused key and of an unknown model are those recorded, but for their ids."""
-    found = []
+    found: list[str] = []
     for path in sorted(RECORDINGS.glob("*/_errors/anthropic/**/*.y*ml")):
         text = path.read_text(encoding="utf-8")
         said = re.sub(r"\s+", " ", text)

@@ -29,7 +29,7 @@ LAYERS = (
     ("exchange", "faults", "memo"),
     ("cases", "matching", "player", "render"),
     ("scenario", "settings"),
-    ("namespace", "scenario_file"),
+    ("namespace", "scenario_file", "when"),
     ("preview", "server"),
     ("catalogue_cli", "provider"),
     ("pytest_plugin", "cli"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mockprovider.errors import SettingError
@@ -196,6 +196,7 @@ def test_long_values_are_shortened() -> None:
     assert mismatch.got.startswith("'sun sun")
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.text(st.sampled_from("ab.[]-0129² "), max_size=12),
     st.recursive(

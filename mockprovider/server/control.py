@@ -121,10 +121,16 @@ class Control:
     async def _body(self, request: web.BaseRequest) -> Mapping[str, Any]:
         limit = self._handler.settings.body_limit
         raw = bytearray()
-        while part := await request.content.readany():
-            raw += part
-            if len(raw) > limit:
-                raise RequestError(413, f"the body is too large: the limit is {limit} bytes")
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            while part := await request.content.readany():
+                raw += part
+                if len(raw) > limit:
+                    raise RequestError(413, f"the body is too large: the limit is {limit} bytes")
+        except web.RequestPayloadError as error:
+            request.content.feed_eof()  # or aiohttp would wait for the rest of it
+            raise RequestError(400, "the body is not encoded as its headers say") from error
         if not raw:
             return {}
         if request.content_type != JSON:

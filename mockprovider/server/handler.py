@@ -439,6 +439,7 @@ class Handler:
             return _DROP
         player = Player(timeline, transport, request.protocol, scheduler, exchange.sent, owner.gates, exchange.started)
         owner.players.add(player)
+        exchange.sent.excused = scheduler.now()  # reading and understanding a large request takes its time
         self.metrics.began()
         try:
             await player.play(request.writer.drain)

@@ -10,29 +10,19 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from aiohttp import web
-
 from mockprovider.errors import MockProviderError, UnavailableError
 from mockprovider.scenario_file import ScenarioFile
 from mockprovider.scheduler import LoopScheduler
 from mockprovider.server.control import Control
 from mockprovider.server.handler import Handler
 from mockprovider.server.listeners import Listeners
+from mockprovider.server.protocol import Server
 from mockprovider.server.workers import Workers
 from mockprovider.settings import Settings
 
-__all__ = ["WEB_SETTINGS", "LoopServer", "ThreadServer"]
+__all__ = ["LoopServer", "ThreadServer"]
 
 T = TypeVar("T")
-
-WEB_SETTINGS = {
-    "handler_cancellation": True,  # a client that leaves must be noticed while its stream is silent
-    "access_log": None,  # logs are the journal's business
-    # Cookies of every other server on `localhost` come along, and chains of faults stand in the URL.
-    "max_line_size": 1 << 18,
-    "max_field_size": 1 << 18,
-}
-"""What aiohttp is told, whoever runs the server."""
 
 _BACKLOG = 2048
 
@@ -60,7 +50,7 @@ class LoopServer:
         self.handler = Handler(settings, scenario, workers)
         self.handler.control = Control(self.handler)
         self.port = settings.port
-        self._web: web.Server | None = None
+        self._web: Server | None = None
         self._listening: list[asyncio.Server] = []
 
     @property
@@ -83,14 +73,14 @@ class LoopServer:
     def _protocol(self) -> asyncio.BaseProtocol:
         """For a connection to one of the further ports."""
         if self._web is None:
-            self._web = web.Server(self.handler.handle, **WEB_SETTINGS)  # type: ignore[arg-type]
+            self._web = Server(self.handler.handle)
         return self._web()
 
     async def start(self) -> None:
         """Listen. UnavailableError where the address cannot be had."""
         self.attach()
         loop = asyncio.get_running_loop()
-        self._web = web.Server(self.handler.handle, **WEB_SETTINGS)  # type: ignore[arg-type]
+        self._web = Server(self.handler.handle)
         bound: list[socket.socket] = []
         try:
             bound = self.reserve()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ CITY = {"city": "Paris"}
 OVERLOADED = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
 
 
-def case(name: str) -> Any:
+def case(name: str) -> Callable[[Observation], Observation]:
     """The decorated function is the observation of this case."""
     return PROOFS.case(name, **ASKING)
 
@@ -361,7 +362,7 @@ async def test_the_second_attempt_after_an_error_is_good(provider: MockProvider)
 VARIANTS: list[tuple[str, str, Observation]] = []
 
 
-def variant(name: str, further: str) -> Any:
+def variant(name: str, further: str) -> Callable[[Observation], Observation]:
     """The decorated function observes a case with a further fault, as the row's notes name it."""
 
     def register(observation: Observation) -> Observation:

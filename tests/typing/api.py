@@ -25,7 +25,7 @@ from mockprovider import (
     glob,
     regex,
 )
-from mockprovider.provider import When
+from mockprovider.when import When
 
 
 def version() -> None:

@@ -1,0 +1,94 @@
+"""A rule as Python writes it: `provider.on(model="gpt-*").reply("Hello").then_error(429)`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
+
+from mockprovider.errors import RequestError, SettingError
+from mockprovider.exchange import Exchange
+from mockprovider.faults import Fault, chain, text_of
+from mockprovider.matching import Conditions
+from mockprovider.pace import Chunking, Pacing
+from mockprovider.reply import Part, Reply
+from mockprovider.scenario import Answer, request_error
+
+__all__ = ["When"]
+
+
+class When:
+    """A rule's conditions, waiting for its answers. Each answer is given once, the last one for ever."""
+
+    def __init__(self, add: Callable[[Conditions, Answer], object], conditions: Conditions) -> None:
+        self._add = add
+        self._conditions = conditions
+
+    def reply(
+        self,
+        *parts: str | Part | Reply | Callable[[Exchange], Reply | RequestError | str],
+        finish: str | None = None,
+        times: int | None = None,
+        pace: str | Pacing | None = None,
+        chunking: str | Chunking | None = None,
+        faults: str | Fault | Iterable[Fault] = "",
+    ) -> Self:
+        """Answer with texts and parts, a `Reply`, or a function of the exchange that returns one.
+
+        The function runs on the server's loop: it must not block. finish: instead of the reason that follows from the
+        parts; times: so often before the next answer's turn; pace, chunking: instead of the server's; faults: what goes
+        wrong, such as `"reset(after=3)"`, or the name of a case. SettingError for what is no reply and for a chain that
+        cannot be.
+        """
+        says: Any
+        if len(parts) == 1 and callable(parts[0]):
+            if inspect.iscoroutinefunction(parts[0]) or finish is not None:
+                raise SettingError("reply: expected a plain function, which sets the finish reason in its reply")
+            says = parts[0]
+        elif not parts:
+            raise SettingError("reply: expected at least one text, part or function")
+        else:
+            says = Reply.of(*parts, finish=finish)  # type: ignore[arg-type]
+        return self._then(says, times, pace, chunking, faults if isinstance(faults, str) else text_of(chain(faults)))
+
+    then_reply = reply
+
+    def error(
+        self,
+        status: int,
+        message: str | None = None,
+        *,
+        type: str | None = None,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, object] | None = None,
+        times: int | None = None,
+    ) -> Self:
+        """Answer with an error in the provider's shape.
+
+        status: 400 to 599; message, type: what follows from the status where they are not given; headers: further
+        ones, such as `{"retry-after": 1}`; times: so often before the next answer's turn. SettingError for what
+        cannot be sent so.
+        """
+        said = request_error(status, message, kind=type, param=param, code=code, headers=headers)
+        return self._then(said, times, None, None, "")
+
+    then_error = error
+
+    def _then(
+        self,
+        says: Any,
+        times: int | None,
+        pace: str | Pacing | None,
+        chunking: str | Chunking | None,
+        faults: str,
+    ) -> Self:
+        answer = Answer(
+            says,
+            times,
+            None if pace is None else Pacing.parse(pace),
+            None if chunking is None else Chunking.parse(chunking),
+            faults,
+        )
+        self._add(self._conditions, answer)
+        return self

@@ -12,13 +12,10 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from email.utils import formatdate
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
-from weakref import WeakSet
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
 from mockprovider.cases import Recipe, recipe
 from mockprovider.dialects import DIALECTS
@@ -40,6 +37,7 @@ from mockprovider.render import Framing, message, planned_tokens, render, replac
 from mockprovider.scenario import Answer, Scenario
 from mockprovider.scenario_file import reply_from
 from mockprovider.seed import Seed
+from mockprovider.server.turn import Turn, get_methods, preflight
 from mockprovider.settings import Settings
 from mockprovider.timeline import NOWHERE, End, Timed
 from mockprovider.wire import Head, TransferEncoder
@@ -61,27 +59,6 @@ _ERRORS = DIALECTS[0]
 _WARN_EVERY = 10.0
 """Seconds between two warnings of lateness."""
 
-_EXPOSED = ", ".join(
-    [
-        "x-request-id",
-        "openai-processing-ms",
-        "openai-version",
-        "retry-after",
-        "retry-after-ms",
-        "request-id",
-        "anthropic-organization-id",
-        *(
-            f"anthropic-ratelimit-{of}-{what}"
-            for of in ("requests", "tokens", "input-tokens", "output-tokens")
-            for what in ("limit", "remaining", "reset")
-        ),
-        *(f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")),
-    ]
-)
-"""Response headers that a page of another origin may read."""
-
-_CORS = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", _EXPOSED))
-
 
 class Written(web.StreamResponse):
     """Tells aiohttp that the response has been written, and whether the connection may be kept.
@@ -99,9 +76,6 @@ class Written(web.StreamResponse):
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""
 
-
-_SERVED: WeakSet[object] = WeakSet()
-"""The transports of connections that have carried a request."""
 
 _KEEP, _DROP = Written(keep=True), Written(keep=False)
 
@@ -201,7 +175,7 @@ class Handler:
         else:
             namespace.journal.add(exchange)
         exchange.faults = chain
-        turn = _Turn(request, exchange, namespace, self._dialects.get(path), self.settings.chunking)
+        turn = Turn(request, exchange, namespace, self._dialects.get(path), self.settings.chunking)
         try:
             timeline = await self._answer(turn)
         except asyncio.CancelledError:  # the client has left, or was cut off, before its body had come
@@ -227,7 +201,7 @@ class Handler:
             chain, path = from_segment(segment), slash + rest
         return namespace, chain, path, query
 
-    async def _answer(self, turn: _Turn) -> Iterator[Timed[Any]]:
+    async def _answer(self, turn: Turn) -> Iterator[Timed[Any]]:
         """The answer as socket actions; an error in the provider's shape where there is none."""
         namespace, exchange = turn.namespace, turn.exchange
         try:
@@ -248,13 +222,13 @@ class Handler:
         except Exception as error:  # noqa: BLE001  an answer function may raise anything; the client gets a 500
             return self._failure(turn, error)
 
-    async def _success(self, turn: _Turn, namespace: Namespace) -> Iterator[Timed[Any]]:
+    async def _success(self, turn: Turn, namespace: Namespace) -> Iterator[Timed[Any]]:
         """The successful answer. RequestError, SettingError and NoMatchError where there is none."""
         exchange, dialect = turn.exchange, turn.dialect
         allowed = self._allowed(exchange, dialect)
         if exchange.method == "OPTIONS":
             exchange.status = 204
-            return message(Head(204, _preflight(exchange, allowed)), b"", turn.transfer)
+            return message(Head(204, preflight(exchange, allowed)), b"", turn.transfer)
         self._check_key(exchange, dialect or _ERRORS)
         if dialect is None:
             return self._models(turn)
@@ -298,7 +272,7 @@ class Handler:
     def _allowed(self, exchange: Exchange, dialect: Dialect | None) -> tuple[str, ...]:
         """The methods of the path, that of the request among them. RequestError where it is none of them."""
         method, path = exchange.method, exchange.path
-        allowed = ("POST",) if dialect else _get_methods(path)
+        allowed = ("POST",) if dialect else get_methods(path)
         if not allowed:
             hint = f"; did you mean /v1{path}?" if f"/v1{path}" in self._dialects else ""
             raise RequestError(404, f"Invalid URL ({method} {path}){hint}", kind="not_found")
@@ -311,7 +285,7 @@ class Handler:
             )
         return allowed
 
-    def _recipe(self, turn: _Turn) -> Recipe:
+    def _recipe(self, turn: Turn) -> Recipe:
         """The faults that the server, the URL and the request's header ask for, together."""
         exchange = turn.exchange
         turn.chain = exchange.faults
@@ -325,7 +299,7 @@ class Handler:
         except SettingError as error:
             raise RequestError(400, str(error), code="invalid_fault") from error
 
-    def _limit(self, turn: _Turn, namespace: Namespace) -> None:
+    def _limit(self, turn: Turn, namespace: Namespace) -> None:
         """Count the request against the server's limits. RequestError 429 where they are reached."""
         if self.settings.limits is None:
             return
@@ -335,14 +309,14 @@ class Handler:
         if not admission.passed:
             raise rate_limited(admission, style)
 
-    def _admission(self, turn: _Turn, namespace: Namespace, owner: str, limits: Limits) -> Admission:
+    def _admission(self, turn: Turn, namespace: Namespace, owner: str, limits: Limits) -> Admission:
         ask = turn.exchange.ask
         assert ask is not None, "parsed before"
         now = turn.exchange.started
         tokens = request_tokens(sum(len(text) for _, text in ask.messages), ask.max_tokens)
         return namespace.limiter(owner, limits, now).admit(now, tokens)
 
-    def _applied(self, turn: _Turn, namespace: Namespace, dialect: Dialect, used: Recipe, digest: bytes) -> Applied:
+    def _applied(self, turn: Turn, namespace: Namespace, dialect: Dialect, used: Recipe, digest: bytes) -> Applied:
         if not used.faults:
             return NONE
         exchange = turn.exchange
@@ -371,7 +345,7 @@ class Handler:
 
         return Applied(used.faults, context)
 
-    def _respond(self, turn: _Turn, response: Response, faults: Applied) -> Iterator[Timed[Any]]:
+    def _respond(self, turn: Turn, response: Response, faults: Applied) -> Iterator[Timed[Any]]:
         """What a fault answers instead of a reply."""
         turn.exchange.status = response.status
         headers, body = response.headers, response.body
@@ -385,7 +359,7 @@ class Handler:
 
     def _render(
         self,
-        turn: _Turn,
+        turn: Turn,
         namespace: Namespace,
         dialect: Dialect,
         answer: Answer,
@@ -429,7 +403,7 @@ class Handler:
                 return iter(((0.0, data, NOWHERE), (0.0, End(), NOWHERE)))
         return rendered(voice, turn.date, turn.transfer)
 
-    async def _play(self, turn: _Turn, timeline: Iterator[Timed[Any]], scheduler: LoopScheduler) -> web.StreamResponse:
+    async def _play(self, turn: Turn, timeline: Iterator[Timed[Any]], scheduler: LoopScheduler) -> web.StreamResponse:
         request, exchange = turn.request, turn.exchange
         transport = request.transport
         owner = turn.namespace or self.default
@@ -471,7 +445,7 @@ class Handler:
                 bound * 1000,
             )
 
-    def _ended(self, turn: _Turn) -> None:
+    def _ended(self, turn: Turn) -> None:
         if turn.namespace is not None:
             turn.namespace.journal.weigh(turn.exchange)
             turn.namespace.journal.changed()
@@ -480,7 +454,7 @@ class Handler:
 
     # ------------------------------------------------------------------------------------------ parts of a request
 
-    async def _body(self, turn: _Turn) -> bytes:
+    async def _body(self, turn: Turn) -> bytes:
         """The request's body. RequestError 413 beyond the limit; the rest is left to the connection's end."""
         request, limit = turn.request, self.settings.body_limit
         if (request.content_length or 0) <= limit:
@@ -501,7 +475,7 @@ class Handler:
         turn.transfer.keeps = False
         raise RequestError(413, f"Request body too large: the limit is {limit} bytes.", code="request_too_large")
 
-    def _continue(self, turn: _Turn) -> None:
+    def _continue(self, turn: Turn) -> None:
         """Tell a client that waits for it to send the body, RFC 9110 section 10.1.1; not one of HTTP/1.0."""
         request = turn.request
         if turn.expects and request.transport is not None:
@@ -519,7 +493,7 @@ class Handler:
         if not any(known):
             raise dialect.refused_key(key)
 
-    def _aside(self, turn: _Turn, dialect: Dialect) -> Iterator[Timed[Any]]:
+    def _aside(self, turn: Turn, dialect: Dialect) -> Iterator[Timed[Any]]:
         """What an endpoint that gives no reply answers."""
         exchange = turn.exchange
         said = dialect.aside(exchange.path, exchange.body, exchange.headers, self._request_id(exchange))
@@ -528,7 +502,7 @@ class Handler:
         exchange.status = 200
         return message(Head(200, (*said.headers, *turn.dated)), said.body, turn.transfer)
 
-    def _models(self, turn: _Turn) -> Iterator[Timed[Any]]:
+    def _models(self, turn: Turn) -> Iterator[Timed[Any]]:
         name = unquote(turn.exchange.path.removeprefix("/v1/models").removeprefix("/"))
         if not name:
             body = model_list(self.settings.models)
@@ -541,7 +515,7 @@ class Handler:
 
     # ------------------------------------------------------------------------------------------ errors
 
-    def _error(self, turn: _Turn, error: RequestError) -> Iterator[Timed[Any]]:
+    def _error(self, turn: Turn, error: RequestError) -> Iterator[Timed[Any]]:
         exchange = turn.exchange
         exchange.status = error.status
         if exchange.rule is None:
@@ -552,7 +526,7 @@ class Handler:
     def _request_id(self, exchange: Exchange) -> str:
         return "req_" + self.seed.hex(32, "ids", "request", exchange.id)
 
-    def _failure(self, turn: _Turn, error: Exception) -> Iterator[Timed[Any]]:
+    def _failure(self, turn: Turn, error: Exception) -> Iterator[Timed[Any]]:
         """What the client gets where the fault is the test's or ours: never something that it would retry."""
         described = f"{type(error).__name__}: {error}"
         if turn.namespace is not None:
@@ -569,95 +543,9 @@ class Handler:
         return self._error(turn, said)
 
 
-class _Turn:
-    """What belongs to one request while it is answered.
-
-    chain: the faults in its URL; chunking: how its transfer encoder packs; expects: whether the client waits for leave
-    to send its body. If it gets an answer instead, nobody can tell whether the body follows, so the connection is not
-    kept.
-    """
-
-    __slots__ = (
-        "chain",
-        "chunking",
-        "date",
-        "dialect",
-        "exchange",
-        "expects",
-        "headers",
-        "modern",
-        "namespace",
-        "request",
-        "reused",
-        "transfer",
-    )
-
-    def __init__(
-        self,
-        request: web.BaseRequest,
-        exchange: Exchange,
-        namespace: Namespace | None,
-        dialect: Dialect | None,
-        chunking: Chunking,
-    ) -> None:
-        self.request = request
-        self.exchange = exchange
-        self.namespace = namespace
-        self.dialect = dialect
-        self.chain = ""
-        # Whether the connection has carried a request before; aiohttp counts too, but keeps it to itself.
-        self.reused = request.transport in _SERVED
-        if request.transport is not None:
-            _SERVED.add(request.transport)
-        self.modern = request.version >= HttpVersion11
-        self.expects = self.modern and request.headers.get("Expect", "").lower() == "100-continue"
-        self.chunking = chunking
-        self.transfer = self.new_transfer()
-        self.date = _date(int(exchange.wall))
-        # What lets a page of another origin read the response; clients that are no browsers do not get it.
-        self.headers: tuple[tuple[str, str], ...] = _CORS if "Origin" in request.headers else ()
-
-    @property
-    def dated(self) -> tuple[tuple[str, str], ...]:
-        """The headers that every response to the request carries."""
-        return (("Date", self.date), *self.headers)
-
-    def new_transfer(self) -> TransferEncoder:
-        """A transfer encoder for this request's client."""
-        return TransferEncoder(
-            self.chunking,
-            chunked=self.modern,
-            bodyless=self.request.method == "HEAD",
-            keep=self.request.keep_alive and not self.expects,
-        )
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    """The Date header's value, RFC 9110 section 6.6.1."""
-    return formatdate(second, usegmt=True)
-
-
 def _worded(path: str) -> Dialect:
     """Whose shape an error has on a path that is no endpoint: that of the endpoint above it."""
     return next((dialect for dialect in DIALECTS if path.startswith(dialect.path + "/")), _ERRORS)
-
-
-def _get_methods(path: str) -> tuple[str, ...]:
-    return ("GET", "HEAD") if path == "/v1/models" or path.startswith("/v1/models/") else ()
-
-
-def _preflight(exchange: Exchange, allowed: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The answer to a browser's question before the request (Fetch standard, CORS-preflight fetch)."""
-    headers = [
-        ("Access-Control-Allow-Origin", "*"),
-        ("Access-Control-Allow-Methods", ", ".join(allowed)),
-        ("Access-Control-Allow-Headers", exchange.headers.get("Access-Control-Request-Headers", "*")),
-        ("Access-Control-Max-Age", "600"),
-    ]
-    if exchange.headers.get("Access-Control-Request-Private-Network") == "true":
-        headers.append(("Access-Control-Allow-Private-Network", "true"))
-    return tuple(headers)
 
 
 def _closed() -> RequestError:

@@ -72,9 +72,13 @@ class SentLog:
         self.writes += 1
         self.bytes += size
         # What has no deadline of its own is due as soon as what came before it has left.
-        due = max(deadline, self.excused, self.last if deadline <= self._due else 0.0)
-        self._due = max(self._due, deadline)
-        late = max(time - due, 0.0)
+        # (Comparisons in line: this runs for every write.)
+        due = deadline if deadline > self.excused else self.excused
+        if deadline > self._due:
+            self._due = deadline
+        elif self.last > due:
+            due = self.last
+        late = time - due if time > due else 0.0
         self.worst = max(self.worst, late)
         self.last = time
         if self._metrics is not None:

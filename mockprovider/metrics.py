@@ -55,7 +55,7 @@ class Metrics:
         values[_BYTES] += size
         values[_EVENTS] += events
         values[_SUM] += lateness
-        values[_FIRST + bisect_left(BOUNDS, lateness)] += 1
+        values[_FIRST if lateness <= BOUNDS[0] else _FIRST + bisect_left(BOUNDS, lateness)] += 1
 
     def began(self) -> None:
         """A response is being sent."""

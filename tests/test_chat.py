@@ -403,7 +403,7 @@ def test_what_json_does_not_have_is_refused(write: Any) -> None:
 @pytest.mark.parametrize("size", [1, 3])
 def test_log_probabilities(model: str, top: int | None, size: int) -> None:
     """One entry a token: together they are the text; bytes are the token's; as many of the likeliest as were asked."""
-    text = "Grüße, 世界 👩🏽‍🔬! And a few words more."
+    text = "Grüße, 世界 👩🏽‍🔬! And a few words more. " * 4
     fields = {"model": model, "logprobs": True, **({} if top is None else {"top_logprobs": top})}
     documents = chunks(body(ask(stream=True, **fields), text, chunking=f"tokens_per_payload={size}"))
     choices = [document["choices"][0] for document in documents]

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mockprovider.pace import Chunking
-from mockprovider.reply import Reasoning, Refusal, Reply, Text, ToolCall
+from mockprovider.reply import Reasoning, Refusal, Reply, Text, ToolCall, deltas
 from mockprovider.tokens import count
 from tests.chatting import ask, body, chunks, content, events, lower, same_text, whole, wire
 
@@ -129,6 +129,17 @@ def test_usage_is_what_was_sent(text: str, size: int, choices: int) -> None:
     assert usage["completion_tokens"] == count(text) * choices
     assert usage["prompt_tokens"] == sum(count(said) for _, said in asked.messages)
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+@settings(deadline=None)
+@given(PARTS, st.booleans(), CHUNKINGS)
+@example([ToolCall("look", {})], True, Chunking())
+def test_time_is_conserved(parts: list[Any], stream: bool, chunking: Chunking) -> None:
+    """Whatever a reply is made of and however it is packed, its end is due one gap after its last token."""
+    asked = ask(stream=stream)
+    tokens = sum(delta.tokens for delta in deltas(Reply(tuple(parts)), choice=0, call_id=str))
+    due = sum(gap for gap, _, _ in lower(asked, Reply(tuple(parts)), chunking=chunking, pace="ttft=8,itl=1"))
+    assert due == (8 + tokens if tokens else 8)
 
 
 def test_a_stream_is_rendered_as_it_is_read() -> None:

@@ -246,6 +246,20 @@ def test_choices_take_turns() -> None:
     ]
 
 
+def test_choices_share_the_time_of_a_payload() -> None:
+    """In each round the first choice takes the time of its tokens, and the others come with it, however many theirs."""
+    assert described(paced(choices("a b c", "A B C", size=2), timing(), {})) == [
+        (10, "Start"),
+        (11, "a b"),
+        (11, "Start"),
+        (11, "A B"),
+        (12, " c"),
+        (12, " C"),
+        (13, "Finish"),
+        (13, "Finish"),
+    ]
+
+
 def test_origins_number_the_tokens() -> None:
     """Every step says which choice it belongs to and with which token it begins; what is no token says -1."""
     origins = [origin for _, _, origin in paced(choices("a b c d", "A", size=3), timing(), {})]

@@ -37,7 +37,7 @@ class Logprobs:
         return [self._entry(token, rng) for token in delta.pieces or (delta.text,)]
 
     def _entry(self, token: str, rng: random.Random) -> dict[str, Any]:
-        own = min(-abs(rng.gauss(0, 0.35)), -1e-7)
+        own = -max(rng.expovariate(2.5), 1e-7)
         rest = math.log(-math.expm1(own))  # of what is left, each alternative has at most half of the one before
         turn, ranked = rng.randrange(len(_COMMON)), [(own, token)]
         for word in (_COMMON[turn:] + _COMMON[:turn])[: self._top]:

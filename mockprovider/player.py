@@ -23,7 +23,7 @@ from mockprovider.errors import TimelineError
 from mockprovider.exchange import SentLog
 from mockprovider.gates import Gates
 from mockprovider.scheduler import Scheduler
-from mockprovider.timeline import NOWHERE, Close, Control, End, Hang, Hold, Reset, Timed
+from mockprovider.timeline import NOWHERE, Close, Control, End, HalfClose, Hang, Hold, Reset, Timed
 from mockprovider.wire import SocketItem, Write
 
 __all__ = ["Connection", "Player"]
@@ -57,8 +57,8 @@ class Player:
     """Plays one exchange's timeline. `outcome` is None until it has ended; see `exchange.OUTCOMES`."""
 
     __slots__ = (
-        "_actions", "_blocked", "_connection", "_deadline", "_done", "_error", "_gate", "_gates", "_item",
-        "_log", "_pause", "_planned", "_reset_from", "_scheduler", "_transport", "outcome", "slot",
+        "_actions", "_blocked", "_connection", "_deadline", "_done", "_error", "_gate", "_gates", "_half_closed",
+        "_item", "_log", "_pause", "_planned", "_reset_from", "_scheduler", "_transport", "outcome", "slot",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +85,7 @@ class Player:
         self._planned = -math.inf  # when the last write was due
         self._reset_from = 0.0
         self._blocked = False
+        self._half_closed = False
         self._gate: str | None = None
         self._done: asyncio.Future[None] | None = None
         self._error: Exception | None = None
@@ -114,7 +115,7 @@ class Player:
                     await self._done
         finally:
             if self.outcome is None:
-                self._finish("client-left")
+                self._finish("closed" if self._half_closed else "client-left")
             self._scheduler.remove(self)
             if self._gate is not None:
                 self._gates.leave(self._gate, self._resume)
@@ -239,6 +240,9 @@ class Player:
         elif isinstance(control, Reset):
             self._item = control  # it comes again until nothing is left to send
             self._reset(now)
+        elif isinstance(control, HalfClose):
+            self._half_closed = True
+            self._transport.write_eof()
         elif not isinstance(control, Hang):
             raise TimelineError(f"the player cannot perform {control!r}")
         return False

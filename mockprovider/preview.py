@@ -27,7 +27,7 @@ from mockprovider.render import Framing, message, planned_tokens, render, replac
 from mockprovider.reply import Reply
 from mockprovider.scenario_file import reply_from
 from mockprovider.seed import Seed
-from mockprovider.timeline import Close, Control, End, Ending, Hang, Hold, Reset, Timed
+from mockprovider.timeline import Close, Control, End, Ending, HalfClose, Hang, Hold, Reset, Timed
 from mockprovider.wire import Head, SocketItem, TransferEncoder, Write
 
 __all__ = ["Attempt", "attempts", "lines"]
@@ -138,6 +138,7 @@ _ENDINGS: dict[type[Control], str] = {
     End: "the end of the message; the connection stays open",
     Close: "FIN",
     Reset: "RST",
+    HalfClose: "FIN, before the message is complete; the server reads on",
     Hang: "silence, until the client leaves",
 }
 

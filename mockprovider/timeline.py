@@ -23,6 +23,7 @@ __all__ = [
     "Control",
     "End",
     "Ending",
+    "HalfClose",
     "Hang",
     "Hold",
     "Origin",
@@ -74,6 +75,11 @@ class Close(Ending):
 @dataclass(frozen=True, slots=True)
 class Reset(Ending):
     """RST: the peer's next read fails with ECONNRESET."""
+
+
+@dataclass(frozen=True, slots=True)
+class HalfClose(Ending):
+    """FIN without completing the message, while the other direction stays open until the client closes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,9 @@
-"""Chat requests and what is answered, without a connection; and a parser of event streams to read the answers with.
-
-The parser is written from the WHATWG HTML standard alone (section 9.2.6, "Interpreting an event stream") and works on
-bytes; nothing of the package helps it.
-"""
+"""Chat requests and what is answered, without a connection."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -22,47 +16,26 @@ from mockprovider.reply import Part, Reply, deltas, paced
 from mockprovider.seed import Seed
 from mockprovider.timeline import Control, Timed, run
 from mockprovider.wire import Head, MessageEncoder, TransferEncoder
+from tests.whatwg import Event, read
 from tests.wiretap import parse
 
-__all__ = ["DIALECT", "Event", "ask", "body", "chunks", "events", "lower", "request", "same_text", "voice", "whole"]
+__all__ = [
+    "DIALECT",
+    "Event",
+    "ask",
+    "body",
+    "chunks",
+    "content",
+    "events",
+    "lower",
+    "request",
+    "same_text",
+    "voice",
+    "whole",
+    "wire",
+]
 
 DIALECT = OpenAIChat()
-
-# ------------------------------------------------------------------------------------------------------ event streams
-
-
-@dataclass(frozen=True)
-class Event:
-    """A dispatched event: its type, its data, and the last event id when it was dispatched."""
-
-    type: str
-    data: str
-    id: str = ""
-
-
-def events(stream: bytes) -> list[Event]:
-    """The events of a stream. What follows the last empty line is discarded, as the standard says."""
-    text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
-    lines = re.split("\r\n|\n|\r", text)
-    dispatched: list[Event] = []
-    data: list[str] = []
-    kind = last_id = ""
-    for line in lines[:-1]:  # a line that has no end has not come yet
-        if not line:
-            if data:
-                dispatched.append(Event(kind or "message", "\n".join(data), last_id))
-            data, kind = [], ""
-            continue
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if field == "data":
-            data.append(value)
-        elif field == "event":
-            kind = value
-        elif field == "id" and "\0" not in value:
-            last_id = value
-    return dispatched
-
 
 # ------------------------------------------------------------------------------------------------------ requests
 
@@ -143,6 +116,11 @@ def body(asked: Ask, *parts: str | Part | Reply, **how: Any) -> bytes:
     (response,) = parse(wire(lower(asked, *parts, **how)))
     assert response.status == 200
     return bytes(response.body)
+
+
+def events(stream: bytes) -> list[Event]:
+    """The events of a stream, as the standard reads them."""
+    return list(read(stream).events)
 
 
 def chunks(stream: bytes) -> list[dict[str, Any]]:

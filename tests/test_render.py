@@ -163,7 +163,7 @@ def test_relay_framing() -> None:
     asked = ask(stream=True)
     relayed, plain = events(body(asked, "One two", relay=True)), events(body(asked, "One two"))
     assert [event.data for event in relayed] == [event.data for event in plain]
-    assert [event.id for event in relayed] == [str(number) for number in range(1, len(relayed) + 1)]
+    assert [event.last_id for event in relayed] == [str(number) for number in range(1, len(relayed) + 1)]
     assert {event.type for event in relayed} == {"message"}
     assert body(asked, "One two", relay=True).startswith(b"event: message\nid: 1\ndata: {")
 

@@ -16,9 +16,9 @@ from mockprovider.faults.base import (
     fault,
     setting,
 )
-from mockprovider.timeline import NOWHERE, Close, Ending, Hang, Reset, Stage, Timed
+from mockprovider.timeline import NOWHERE, Close, Ending, HalfClose, Hang, Reset, Stage, Timed
 
-__all__ = ["CloseFault", "HangFault", "ResetFault"]
+__all__ = ["CloseFault", "HalfCloseFault", "HangFault", "ResetFault"]
 
 
 class _EndStage(PositionStage):
@@ -58,6 +58,16 @@ class CloseFault(_Cut):
     def stage(self, context: Context) -> Stage[Any, Any]:
         """Puts a Close at the position."""
         return _EndStage(self.after, context, Close())
+
+
+@fault("half-close", Level.REPLY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HalfCloseFault(_Cut):
+    """FIN in the midst of the message, and the server still reads: what the client sends then gets no RST."""
+
+    def stage(self, context: Context) -> Stage[Any, Any]:
+        """Puts a HalfClose at the position."""
+        return _EndStage(self.after, context, HalfClose())
 
 
 @fault("hang", Level.REPLY)

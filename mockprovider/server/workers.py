@@ -6,6 +6,7 @@ several answers, gates, the list of exchanges) would differ from worker to worke
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import signal
@@ -61,8 +62,7 @@ def run_workers(number: int, work: Callable[[Workers, Callable[[], None]], int],
     def stop(signum: int, frame: object) -> None:
         nonlocal stopping
         stopping = True
-        for child in children:
-            os.kill(child, signal.SIGTERM)
+        _end(children)
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, stop)
@@ -102,6 +102,12 @@ def _wait(children: set[int]) -> int:
         code = os.waitstatus_to_exitcode(status)
         if code != 0:
             worst = worst or (code if code > 0 else 1)
-            for other in children:
-                os.kill(other, signal.SIGTERM)
+            _end(children)
     return worst
+
+
+def _end(children: set[int]) -> None:
+    for child in tuple(children):
+        # One that has just ended by itself may not have been taken off the list yet.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
+from urllib.parse import urlsplit
+
 import pytest
 
 from mockprovider import MockProvider
 from mockprovider.errors import SettingError
 from mockprovider.faults import chain
+from tests.asking import prompt
 from tests.cases.observe import observe
 
 WORDS = [" one", " two", " three", " four", " five", " six", " seven", " eight", " nine", " ten"]
-ENDINGS = {"reset": "reset", "close": "eof", "hang": "open"}
+ENDINGS = {"reset": "reset", "close": "eof", "half-close": "eof", "hang": "open"}
 
 
 @pytest.fixture
@@ -77,3 +83,27 @@ def test_impossible_positions_are_refused(after: str) -> None:
     """The message names the fault, the setting, and what is allowed."""
     with pytest.raises(SettingError, match=r"reset: after: expected such as 3 \(tokens\), 2events"):
         chain(f"reset(after={after})")
+
+
+@pytest.mark.parametrize(("name", "answered"), [("half-close", False), ("close", True)])
+async def test_a_half_closed_connection_is_still_read(provider: MockProvider, name: str, answered: bool) -> None:
+    """After the FIN of a half close more bytes of the client are taken in silence; after a close they get RST."""
+    provider.on().reply("".join(WORDS))
+    parts = urlsplit(provider.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    body = prompt(stream=True)
+    writer.write(b"POST /with/%s(after=3)/v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n" % name.encode())
+    writer.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    received = await reader.read()
+    assert received.count(b"data: ") == 4
+    for _ in range(20):
+        writer.write(b"x")
+        await asyncio.sleep(0.01)
+    known = writer.get_extra_info("socket")
+    lost = writer.transport.is_closing() or known.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+    assert lost is answered
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    [exchange] = await provider.wait_for_async(1)
+    assert exchange.outcome == "closed"

@@ -73,16 +73,10 @@ def openai_async(base_url: str, heard: list[str], *, retries: int = 0) -> None:
     asyncio.run(ask())
 
 
-VERSION = {"anthropic-version": "2023-06-01"}
-"""Set by hand: the server refuses the version that anthropic 2.12 sends by itself, 2026-10-21, with status 400."""
-
-
 @contextmanager
 def anthropic_client(url: str) -> Iterator[anthropic.Anthropic]:
     """The anthropic package without retries; url: without `/v1`."""
-    with anthropic.Anthropic(
-        base_url=url, api_key=KEY, max_retries=0, timeout=TIMEOUT_S, default_headers=VERSION
-    ) as client:
+    with anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0, timeout=TIMEOUT_S) as client:
         yield client
 
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from mockprovider import MockProvider
 from mockprovider.errors import SettingError
-from mockprovider.faults import FAULTS, Fault, grammar, sse, text_of
-from mockprovider.faults import made as make
-from mockprovider.faults.base import Context
-from mockprovider.timeline import NOWHERE, Close, End, Hang, Hold, Reset, Timed, run
+from mockprovider.faults import FAULTS, chain, sse, text_of
+from mockprovider.timeline import NOWHERE, Close, End, Hang, Hold, Reset
 from mockprovider.wire import Head, Raw, Write
 from tests.cases.conftest import provider
 from tests.cases.observe import Seen, observe
+from tests.faults.stages import context, through
 
 __all__ = ["provider"]
 
@@ -29,29 +27,6 @@ TWO = b'event: e\nid: 7\ndata: {"delta":{"text":"hi"}}\n\n'
 PING = b": ping\n\n"
 COMMENT = b": keep-alive\n\n"
 HEAD = Head(200, (("Content-Type", "text/event-stream"),))
-
-
-def chain(text: str) -> tuple[Fault, ...]:
-    """The faults that a text says."""
-    return tuple(make(call) for call in grammar.parse(text))
-
-
-def context(*, stream: bool = True, tokens: int | None = 3) -> Context:
-    """What a fault is told of an exchange."""
-    return Context(
-        rng=random.Random(1),
-        attempt=1,
-        stream=stream,
-        tokens=lambda: tokens,
-        dialect="openai-chat",
-        error=lambda kind, message: {"error": {"message": message, "type": kind}},
-    )
-
-
-def through(text: str, *items: Any, gap: float = 1.0) -> Iterator[Timed[Any]]:
-    """Items, each that many seconds after the one before, seen through the stages of a chain."""
-    source: list[Timed[Any]] = [(gap, item, (0, number)) for number, item in enumerate(items)]
-    return run(iter(source), [fault.stage(context()) for fault in chain(text)])
 
 
 def made(text: str, *items: Any) -> list[Any]:

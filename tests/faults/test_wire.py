@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,43 +12,19 @@ from hypothesis import strategies as st
 
 from mockprovider import MockProvider
 from mockprovider.errors import SettingError
-from mockprovider.faults import FAULTS, Fault, grammar, text_of, wire
-from mockprovider.faults import made as make
-from mockprovider.faults.base import Context
+from mockprovider.faults import FAULTS, chain, text_of, wire
 from mockprovider.faults.wire import Frames
 from mockprovider.payload import Payload
 from mockprovider.reply import Start, Text, TextDelta
-from mockprovider.timeline import NOWHERE, Close, End, Hold, Timed, run
+from mockprovider.timeline import NOWHERE, Close, End, Hold
 from mockprovider.wire import Head, Raw, Write
 from tests.cases.conftest import provider
 from tests.cases.observe import Seen, observe
+from tests.faults.stages import context, through
 
 __all__ = ["provider"]
 
 HEAD = Head(200, (("Content-Type", "text/event-stream"),))
-
-
-def chain(text: str) -> tuple[Fault, ...]:
-    """The faults that a text says."""
-    return tuple(make(call) for call in grammar.parse(text))
-
-
-def context(*, stream: bool = True, tokens: int | None = 3) -> Context:
-    """What a fault is told of an exchange."""
-    return Context(
-        rng=random.Random(1),
-        attempt=1,
-        stream=stream,
-        tokens=lambda: tokens,
-        dialect="openai-chat",
-        error=lambda kind, message: {"error": {"message": message, "type": kind}},
-    )
-
-
-def through(text: str, *items: Any, gap: float = 1.0) -> Iterator[Timed[Any]]:
-    """Items, each that many seconds after the one before, seen through the stages of a chain."""
-    source: list[Timed[Any]] = [(gap, item, (0, number)) for number, item in enumerate(items)]
-    return run(iter(source), [fault.stage(context()) for fault in chain(text)])
 
 
 def pieces(text: str, *items: Any) -> list[Any]:

@@ -25,6 +25,7 @@ __all__ = [
     "Added",
     "Asked",
     "Context",
+    "CuttingStage",
     "Fault",
     "Kind",
     "Level",
@@ -414,6 +415,18 @@ class Noop(Fault):
     def stage(self, context: Context) -> Stage[Any, Any]:
         """A stage that passes everything."""
         return Pass()
+
+
+class CuttingStage(Stage[Any, Any]):
+    """May end the timeline: once it has struck, its source is asked for nothing more, and nothing is owed."""
+
+    _struck = False
+
+    def through(self, source: Iterator[Timed[Any]]) -> Iterator[Timed[Any]]:
+        for timed in source:
+            yield from self.feed(timed)
+            if self._struck:
+                return
 
 
 class PositionStage(Stage[Any, Any]):

@@ -19,6 +19,7 @@ from mockprovider.faults.base import (
     SECONDS,
     TEXT,
     Context,
+    CuttingStage,
     Fault,
     Level,
     Position,
@@ -390,7 +391,7 @@ class ErrorPayload(Fault):
         return _ErrorStage(self, error, count)
 
 
-class _ErrorStage(Stage[Any, Any]):
+class _ErrorStage(CuttingStage):
     """Counts tokens by the origins of what passes; at the position the error comes instead, and is the end."""
 
     def __init__(self, fault: ErrorPayload, error: dict[str, Any], count: int) -> None:
@@ -400,13 +401,6 @@ class _ErrorStage(Stage[Any, Any]):
         self._next = 0  # the first token that has not come, if payloads go on having as many as so far
         self._last = -1  # the first token of the payload that came last
         self._envelope: Any = None
-        self._struck = False
-
-    def through(self, source: Iterator[Timed[Any]]) -> Iterator[Timed[Any]]:
-        for timed in source:
-            yield from self.feed(timed)
-            if self._struck:
-                return
 
     def feed(self, timed: Timed[Any]) -> Iterator[Timed[Any]]:
         gap, item, (_, token) = timed

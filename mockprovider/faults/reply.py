@@ -13,6 +13,7 @@ from mockprovider.faults.base import (
     POSITION,
     TEXT,
     Context,
+    CuttingStage,
     Fault,
     Level,
     Position,
@@ -88,7 +89,7 @@ class Truncate(Fault):
         return _TruncateStage(count, self.finish, by_character=False)
 
 
-class _TruncateStage(Stage[Any, Any]):
+class _TruncateStage(CuttingStage):
     """What would come next comes no more; the finish reason takes its time."""
 
     def __init__(self, left: int, finish: str | None, *, by_character: bool) -> None:
@@ -96,13 +97,6 @@ class _TruncateStage(Stage[Any, Any]):
         self._finish = finish
         self._by_character = by_character
         self._open: list[int] = []
-        self._struck = False
-
-    def through(self, source: Iterator[Timed[Any]]) -> Iterator[Timed[Any]]:
-        for timed in source:
-            yield from self.feed(timed)
-            if self._struck:
-                return
 
     def feed(self, timed: Timed[Any]) -> Iterator[Timed[Any]]:
         gap, item, origin = timed

@@ -51,8 +51,11 @@ class _Marked(Voice):
     def id(self, length: int, purpose: str, *parts: object) -> str:
         return self._mark(length, lambda voice, date: voice.id(length, purpose, *parts))
 
-    def hex(self, length: int, purpose: str) -> str:
-        return self._mark(length, lambda voice, date: voice.hex(length, purpose))
+    def hex(self, length: int, purpose: str, *parts: object) -> str:
+        return self._mark(length, lambda voice, date: voice.hex(length, purpose, *parts))
+
+    def uuid(self, purpose: str, *parts: object) -> str:
+        return self._mark(36, lambda voice, date: voice.uuid(purpose, *parts))
 
     def moment(self) -> str:
         return self._mark(20, lambda voice, date: voice.moment())

@@ -12,7 +12,7 @@ from typing import Any
 
 from mockprovider.jsontext import dumps
 
-__all__ = ["Affixes", "Payload"]
+__all__ = ["Affixes", "Comment", "Payload"]
 
 
 class Payload:
@@ -33,6 +33,12 @@ class Payload:
     def document(self) -> Any:
         """The document, parsed anew each time. ValueError where the payload is no JSON."""
         return json.loads(self.data)
+
+
+class Comment(Payload):
+    """No payload, but a comment that stands between payloads; its data is the comment's text, all after the colon."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,15 @@ from mockprovider.dialects.anthropic_parts import input_tokens
 from mockprovider.dialects.anthropic_request import parse, parse_count
 from mockprovider.dialects.anthropic_stream import MessagesStream
 from mockprovider.dialects.anthropic_whole import MessagesWhole, input_of
-from mockprovider.dialects.base import Ask, Dialect, Document, Encoder, Voice
+from mockprovider.dialects.base import Ask, Dialect, Document, Encoder, Inquiry, Voice
+from mockprovider.dialects.routing import PLAIN, Endpoint, Target
 from mockprovider.errors import RequestError, SettingError
 from mockprovider.jsontext import dumps
 from mockprovider.reply import Reply, ToolCall
 
 __all__ = ["AnthropicMessages"]
 
-_COUNT = "/v1/messages/count_tokens"
+_MESSAGES = "/v1/messages"
 _ORGANIZATION = "00000000-0000-4000-8000-000000000000"
 _LIMITS = {"input-tokens": 4_000_000, "output-tokens": 800_000, "requests": 4_000, "tokens": 4_800_000}
 
@@ -31,10 +32,9 @@ class AnthropicMessages(Dialect):
     """The dialect of `/v1/messages`."""
 
     name = "anthropic-messages"
-    path = "/v1/messages"
-    asides = (_COUNT,)
+    endpoints = (Endpoint(_MESSAGES), Endpoint(f"{_MESSAGES}/count_tokens", prompt=False))
 
-    def parse(self, body: bytes, headers: Mapping[str, str]) -> Ask:
+    def parse(self, body: bytes, headers: Mapping[str, str], target: Target = PLAIN) -> Ask:
         """The body as an Ask. RequestError in Anthropic's wording where it would be refused."""
         version = headers.get("anthropic-version", "")
         return _known(body, version) if len(body) <= _SHORT else parse(body, headers)
@@ -70,7 +70,9 @@ class AnthropicMessages(Dialect):
             ("x-robots-tag", "none"),
         )
 
-    def error(self, error: RequestError, request_id: str) -> tuple[tuple[tuple[str, str], ...], bytes]:
+    def error(
+        self, error: RequestError, request_id: str, target: Target = PLAIN
+    ) -> tuple[tuple[tuple[str, str], ...], bytes]:
         """An error as api.anthropic.com words it."""
         headers = (("Content-Type", "application/json"), ("request-id", request_id), ("x-robots-tag", "none"))
         return (*headers, *error.headers), error_body(error, request_id)
@@ -92,7 +94,7 @@ class AnthropicMessages(Dialect):
         """Such as `toolu_01` and 22 letters and digits."""
         return "toolu_01" + voice.id(22, "call", choice, index)
 
-    def key(self, headers: Mapping[str, str]) -> str:
+    def key(self, headers: Mapping[str, str], target: Target = PLAIN) -> str:
         """What `x-api-key` or `Authorization: Bearer` says."""
         return key_of(headers)
 
@@ -104,16 +106,20 @@ class AnthropicMessages(Dialect):
         """A 404."""
         return unknown_model(name)
 
-    def aside(self, path: str, body: bytes, headers: Mapping[str, str], request_id: str) -> Document:
+    def document(self, inquiry: Inquiry) -> Document:
         """The count of a prompt's tokens: what the usage of a reply to it would tell."""
-        ask = parse_count(body, headers)
-        said = (("Content-Type", "application/json"), ("anthropic-organization-id", _ORGANIZATION))
-        return Document(ask.model, (*said, ("request-id", request_id)), dumps({"input_tokens": input_tokens(ask)}))
+        ask = parse_count(inquiry.body, inquiry.headers)
+        said: tuple[tuple[str, str], ...] = (
+            ("Content-Type", "application/json"),
+            ("anthropic-organization-id", _ORGANIZATION),
+            ("request-id", inquiry.request_id),
+        )
+        return Document(ask.model, said, dumps({"input_tokens": input_tokens(ask)}))
 
-    def sample(self, text: str, *, stream: bool) -> tuple[dict[str, str], bytes]:
+    def sample(self, text: str, *, stream: bool) -> tuple[str, dict[str, str], bytes]:
         """One message of a user."""
         body = {"model": "claude-haiku-4-5", "max_tokens": 1024, "messages": [{"role": "user", "content": text}]}
-        return {"anthropic-version": "2023-06-01"}, dumps({**body, "stream": stream})
+        return _MESSAGES, {"anthropic-version": "2023-06-01"}, dumps({**body, "stream": stream})
 
 
 _SHORT = 16 * 1024

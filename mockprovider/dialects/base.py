@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from mockprovider.dialects.routing import PLAIN, Endpoint, Target
 from mockprovider.errors import RequestError, SettingError
 from mockprovider.payload import Affixes, Payload
 from mockprovider.reply import Delta, Reply
@@ -17,7 +18,7 @@ from mockprovider.seed import Seed
 from mockprovider.timeline import Control, Stage, Timed
 from mockprovider.tokens import count
 
-__all__ = ["Ask", "Dialect", "Document", "Encoder", "ToolSpec", "Usage", "Voice"]
+__all__ = ["Ask", "Dialect", "Document", "Encoder", "Inquiry", "ToolSpec", "Usage", "Voice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,15 @@ class Voice:
         """An identifier of letters and digits, of this exchange alone."""
         return self.seed.name(length, "ids", purpose, *self.key, *parts)
 
-    def hex(self, length: int, purpose: str) -> str:
+    def hex(self, length: int, purpose: str, *parts: object) -> str:
         """An identifier of hexadecimal digits, of this exchange alone."""
-        return self.seed.hex(length, "ids", purpose, *self.key)
+        return self.seed.hex(length, "ids", purpose, *self.key, *parts)
+
+    def uuid(self, purpose: str, *parts: object) -> str:
+        """A UUID of version 4, RFC 9562 section 5.4, of this exchange alone."""
+        digits = self.seed.hex(31, "ids", purpose, *self.key, *parts)
+        variant = "89ab"[int(digits[15], 16) % 4]
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{variant}{digits[16:19]}-{digits[19:]}"
 
     def moment(self) -> str:
         """When the reply was made, as an RFC 3339 timestamp in UTC, to the second."""
@@ -111,10 +118,24 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """What an endpoint answers at once, without a model's reply. model: which was asked for."""
+class Inquiry:
+    """A request that asks for a document, not for a model's reply.
 
-    model: str
+    target: where; models: the only ones that there are, None: any. request_id: of the response.
+    """
+
+    target: Target
+    body: bytes
+    headers: Mapping[str, str]
+    request_id: str
+    models: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What an endpoint answers at once, without a model's reply. model: which was asked for, None: none."""
+
+    model: str | None
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
@@ -136,12 +157,25 @@ class Dialect(Protocol):
     """A provider's endpoint that answers prompts."""
 
     name: str
-    path: str
-    """The path of its endpoint; only POST is answered. What is below it has errors of the same shape."""
-    asides: tuple[str, ...] = ()
-    """The paths of further endpoints, which answer at once with a document; only POST, too."""
+    endpoints: tuple[Endpoint, ...]
+    """Where it answers; no other dialect has one of these with the same header."""
+    below: tuple[str, ...] = ()
+    """Paths below which there is nothing, but errors have its shape, besides those below its endpoints."""
+    tokens_per_payload: int = 1
+    """How many tokens an event carries where nobody says it."""
 
-    def parse(self, body: bytes, headers: Mapping[str, str]) -> Ask:
+    flavour: str = ""
+    """Whose manner it has, where several providers answer at equal endpoints."""
+    limits: str = ""
+    """Whose rate-limit headers it has; nothing: those that follow from its name."""
+    relay: bool = False
+    """Whether its events are numbered and named, as relays write them."""
+
+    def framing(self, ask: Ask) -> str:
+        """How its streams are framed: `sse`, `sse-crlf`, `ndjson` or `json-array`."""
+        return "sse"
+
+    def parse(self, body: bytes, headers: Mapping[str, str], target: Target = PLAIN) -> Ask:
         """The body as an Ask. RequestError, with the provider's wording, where the provider would refuse it."""
 
     def stream(self, voice: Voice) -> Encoder:
@@ -153,7 +187,9 @@ class Dialect(Protocol):
     def headers(self, voice: Voice, *, stream: bool) -> tuple[tuple[str, str], ...]:
         """The header section of a successful reply, without framing headers."""
 
-    def error(self, error: RequestError, request_id: str) -> tuple[tuple[tuple[str, str], ...], bytes]:
+    def error(
+        self, error: RequestError, request_id: str, target: Target = PLAIN
+    ) -> tuple[tuple[tuple[str, str], ...], bytes]:
         """Headers and body of an error, in the provider's shape."""
 
     def error_object(self, error: RequestError) -> dict[str, Any]:
@@ -165,7 +201,7 @@ class Dialect(Protocol):
     def call_id(self, voice: Voice, choice: int, index: int) -> str:
         """The id of a tool call that has none of its own."""
 
-    def key(self, headers: Mapping[str, str]) -> str:
+    def key(self, headers: Mapping[str, str], target: Target = PLAIN) -> str:
         """The API key that a request presents, or nothing."""
 
     def refused_key(self, key: str) -> RequestError:
@@ -174,9 +210,22 @@ class Dialect(Protocol):
     def unknown_model(self, name: str) -> RequestError:
         """The refusal of a request for a model that there is not."""
 
-    def aside(self, path: str, body: bytes, headers: Mapping[str, str], request_id: str) -> Document:
-        """What one of `asides` answers. RequestError, with the provider's wording, where it would refuse."""
-        raise RequestError(404, f"{self.name} has no endpoint {path}", kind="not_found")
+    def no_endpoint(self, method: str, path: str, hint: str) -> RequestError:
+        """The refusal of a path at which there is nothing. hint: a sentence's end that may help, or nothing."""
+        return RequestError(404, f"Invalid URL ({method} {path}){hint}", kind="not_found")
 
-    def sample(self, text: str, *, stream: bool) -> tuple[dict[str, str], bytes]:
-        """The headers and body of a small request with this prompt."""
+    def wrong_method(self, method: str, path: str, allowed: tuple[str, ...]) -> RequestError:
+        """The refusal of a method that is not answered at a path."""
+        return RequestError(
+            405,
+            f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
+            code="method_not_supported",
+            headers=(("allow", ", ".join(allowed)),),
+        )
+
+    def document(self, inquiry: Inquiry) -> Document:
+        """What one of the endpoints that take no prompt answers. RequestError where the provider would refuse."""
+        raise AssertionError(f"{self.name} has no document at {inquiry.target.endpoint}")
+
+    def sample(self, text: str, *, stream: bool) -> tuple[str, dict[str, str], bytes]:
+        """The path (with a query, if need be), headers and body of a small request with this prompt."""

@@ -23,6 +23,11 @@ class Applied:
         self._struck = [(fault, made) for fault, made in contexts if fault.applies(made)]
         self.headers: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def struck(self) -> tuple[Fault, ...]:
+        """The faults that strike, in order."""
+        return tuple(fault for fault, _ in self._struck)
+
     def asks(self) -> dict[str, Any]:
         """What is to be answered as if it had been asked for; see `Fault.asks`."""
         found: dict[str, Any] = {}
@@ -50,6 +55,10 @@ class Applied:
             if fault.level is level:
                 if level is Level.EVENT and not context.stream:
                     raise SettingError(f"{fault} changes server-sent events, and this request asks for a whole reply")
+                if not fault.any_framing and not context.framing.startswith("sse"):
+                    raise SettingError(
+                        f"{fault} changes server-sent events; the streams of {context.dialect} are {context.framing}"
+                    )
                 found.append(fault.stage(context))
         return found
 

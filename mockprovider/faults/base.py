@@ -261,7 +261,8 @@ class Context:
 
     rng: the fault's own random stream; attempt: 1 for the first request with this body, 2 for its repetition;
     stream: whether a stream is answered; tokens: how many the reply has, or None if it is endless; dialect: the
-    name of the dialect; error: how the dialect words an error object, from a kind and a message; wall: when the
+    name of the dialect; framing: of its streams, see `Dialect.framing`; error: how the dialect words an error object,
+    from a kind and a message; wall: when the
     request came, in seconds since the epoch; asked: the request; chain: all faults that were asked for; admit: counts
     the request against so many requests and tokens a minute, in its namespace.
     """
@@ -276,6 +277,7 @@ class Context:
     asked: Asked = field(default_factory=Asked)
     chain: tuple[Fault, ...] = ()
     admit: Callable[[int | None, int | None], Admission] = _unlimited
+    framing: str = "sse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,13 +308,15 @@ class Fault:
     """The base of all faults.
 
     Class facts: name, its word in the grammar; home, the level it acts at (an instance may act elsewhere, see
-    `level`); legal, whether a conforming client must still receive everything; summary, one sentence.
+    `level`); legal, whether a conforming client must still receive everything; summary, one sentence; any_framing,
+    whether it makes sense in streams that are no server-sent events, too.
     """
 
     name: ClassVar[str] = ""
     home: ClassVar[Level]
     legal: ClassVar[bool] = False
     summary: ClassVar[str] = ""
+    any_framing: ClassVar[bool] = True
 
     p: float = setting(PROBABILITY, 1.0, "how probable it is, drawn anew for each request")
     attempt: Span | None = setting(ATTEMPTS, None, "only these attempts of the same request")
@@ -384,8 +388,11 @@ FAULTS: dict[str, type[Fault]] = {}
 """All faults by name. `mockprovider.faults` fills it by importing every file of faults."""
 
 
-def fault(name: str, level: Level, *, legal: bool = False) -> Callable[[F], F]:
-    """Register a fault under its name; its summary is the first line of its docstring. Duplicates are refused."""
+def fault(name: str, level: Level, *, legal: bool = False, any_framing: bool = False) -> Callable[[F], F]:
+    """Register a fault under its name; its summary is the first line of its docstring. Duplicates are refused.
+
+    any_framing: for faults of the level EVENT, that it is not about server-sent events alone.
+    """
 
     def register(made: F) -> F:
         if name in FAULTS:
@@ -393,6 +400,7 @@ def fault(name: str, level: Level, *, legal: bool = False) -> Callable[[F], F]:
         made.name = name
         made.home = level
         made.legal = legal
+        made.any_framing = any_framing or level is not Level.EVENT
         made.summary = (made.__doc__ or "").partition("\n")[0]
         FAULTS[name] = made
         return made
@@ -407,7 +415,7 @@ class Pass(Stage[Any, Any]):
         return (timed,)
 
 
-@fault("noop", Level.EVENT, legal=True)
+@fault("noop", Level.EVENT, legal=True, any_framing=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noop(Fault):
     """Nothing at all: the smallest fault, to begin a new one from."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qs
 
 from mockprovider.errors import RequestError, SettingError
 from mockprovider.faults import forms
@@ -153,6 +154,8 @@ class Status(Fault):
         if form == "json":
             return dumps(self.json), (_JSON,), None
         if form == "event":
+            if not context.framing.startswith("sse"):
+                raise SettingError(f"{self}: the streams of {context.dialect} are {context.framing}, not events")
             error = self._error()
             document = context.error(error.kind, error.message) if self.json is None else self.json
             if self.json is None and self.error_code is not None and "code" in document["error"]:
@@ -340,15 +343,24 @@ class Redirect(Fault):
         return f"http://{other}{colon}{port}{path}"
 
 
+_KEYS = {"anthropic-messages": ("x-api-key",), "gemini": ("x-goog-api-key",)}
+"""The headers for keys that a dialect has besides Authorization, in lower case."""
+
+
 @fault("needs-key", Level.BEFORE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsKey(Fault):
-    """Status 401 for a request without a key: an Authorization header, or Anthropic's x-api-key, whatever it says."""
+    """Status 401 for a request without a key: an Authorization header, or the provider's own, whatever it says.
+
+    That is `x-api-key` for Anthropic; for Gemini `x-goog-api-key`, or `key` in the URL's query.
+    """
 
     def respond(self, context: Context) -> Response | None:
         """The 401, or nothing."""
-        accepted = {"authorization"} | ({"x-api-key"} if context.dialect.startswith("anthropic") else set())
+        accepted = {"authorization", *_KEYS.get(context.dialect, ())}
         if any(name.lower() in accepted for name in context.asked.headers):
+            return None
+        if context.dialect == "gemini" and "key" in parse_qs(context.asked.query):
             return None
         message = "You didn't provide an API key: it belongs into a header of the request."
         return Response(401, error=RequestError(401, message, kind="authentication"))

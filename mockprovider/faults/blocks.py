@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mockprovider.faults import responses
 from mockprovider.faults.base import INTEGER, Kind
 from mockprovider.jsontext import dumps
 from mockprovider.timeline import Control, Stage, Timed
@@ -148,8 +149,13 @@ def is_done(block: bytes) -> bool:
     return data is not None and data.strip(b" ") == b"[DONE]"
 
 
-_FINISH = re.compile(rb'"(?:finish|stop)_reason":\s*"')
-"""A finish reason that is not null. Inside a JSON string its quotes would be escaped, so no text can look like it."""
+_FINISH = re.compile(
+    rb'"(?:(?:finish|stop|done)_reason|finishReason)":\s*"|"type":\s*"response\.(?:completed|incomplete|failed)"'
+)
+"""A finish reason that is not null, or the event that is one.
+
+Inside a JSON string its quotes would be escaped, so no text can look like it.
+"""
 
 
 def is_finish(block: bytes) -> bool:
@@ -163,30 +169,58 @@ def is_finish(block: bytes) -> bool:
 def with_text(block: bytes, change: Callable[[str], str]) -> bytes | None:
     """The block with the text of its delta changed, in compact JSON; None where there is no text in it.
 
-    The text is the last string that is not empty below the document's `delta`, names and types left out: so it is found
-    in every dialect, be it answer, thinking or a tool's arguments.
+    The text is the last string that is not empty below the document's `delta` (or what other dialects call it), names
+    and types left out: so it is found in every dialect, be it answer, thinking or a tool's arguments. A block without
+    any field may be a document by itself, as a line or as an element of an array.
     """
-    data = data_of(block)
+    data, bare = data_of(block), _BARE.fullmatch(block)
+    if data is None and bare is not None:
+        data = bare[2]
     if data is None or not data.lstrip().startswith(b"{"):
         return None
     try:
         document = json.loads(data)
     except ValueError:
         return None
-    slots = list(_slots(document, inside=False))
+    slots = list(_own(document) if _has_own(document) else _slots(document, inside=False))
     if not slots:
         return None
     owner, key = slots[-1]
     owner[key] = change(owner[key])
-    return with_data(block, dumps(document))
+    return with_data(block, dumps(document)) if bare is None else bare[1] + dumps(document) + bare[3]
+
+
+_BARE = re.compile(rb"(\[|,\r\n|)(\{.*\})(\s*)", re.DOTALL)
+"""A document without a field: a line of its own, or an element of an array with what stands before it."""
+
+_HOLDERS = ("delta", "candidates", "message", "response", "thinking")
+"""Where the dialects have the text of a delta."""
+
+_NO_TEXT = ("id", "name", "role", "type", "finishReason", "thoughtSignature")
+
+
+def _has_own(document: dict[str, Any]) -> bool:
+    return responses.is_event(document) or document.get("object") == "text_completion"
+
+
+def _own(document: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """The text of a delta of Responses, or of a legacy completion: both have it in one place."""
+    if responses.is_event(document):
+        if responses.said(document)[0]:
+            yield document, "delta"
+        return
+    choices = document.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and isinstance(choice.get("text"), str) and choice["text"]:
+            yield choice, "text"
 
 
 def _slots(value: Any, *, inside: bool) -> Iterator[tuple[Any, Any]]:
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, member in members:
-        below = inside or key == "delta"
+        below = inside or key in _HOLDERS
         if isinstance(member, str):
-            if below and member and key not in ("id", "name", "role", "type"):
+            if below and member and key not in _NO_TEXT:
                 yield value, key
         else:
             yield from _slots(member, inside=below)

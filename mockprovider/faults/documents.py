@@ -1,7 +1,8 @@
 """What faults of payloads share: documents, paths into them, templates of values.
 
 A document is read by the fields of OpenAI's chat completions, streamed (`choices[].delta`) and whole
-(`choices[].message`), or of Anthropic's messages, streamed (`delta`).
+(`choices[].message`), or of Anthropic's messages, streamed (`delta`). Gemini's candidates and Ollama's messages are
+read as if they were choices.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from mockprovider.faults import responses
 from mockprovider.faults.base import TEXT, Context, Kind
-from mockprovider.jsontext import dumps, pretty
+from mockprovider.jsontext import dumps, pretty, spaced
 from mockprovider.payload import Payload
 from mockprovider.timeline import Origin
 from mockprovider.tokens import count
@@ -74,15 +76,20 @@ def document_of(payload: Payload) -> Any:
 def named(payload: Payload, document: Any) -> str | None:
     """The event's name with another document in the payload: where events have names, each is its document's type."""
     kind = document.get("type") if isinstance(document, dict) else None
-    if payload.name is None or not isinstance(kind, str) or not kind.isidentifier():
+    if payload.name is None or not isinstance(kind, str) or not kind.replace(".", "_").isidentifier():
         return payload.name
     return kind
 
 
+_SPACED = re.compile(rb'\{"[A-Za-z]+": ')
+
+
 def rewritten(payload: Payload, document: Any) -> Payload:
-    """A payload with that document, written as the given one is: compact, padded before its last brace, or indented."""
+    """A payload with that document, written as the given one is: compact, with a space after each colon, padded before
+    its last brace, or indented.
+    """
     if not payload.data.startswith(b"{\n"):
-        data, inner = dumps(document), payload.data[:-1]
+        data, inner = (spaced if _SPACED.match(payload.data) else dumps)(document), payload.data[:-1]
         spaces = len(inner) - len(inner.rstrip(b" "))
         if spaces and data.endswith(b"}"):
             data = data[:-1] + b" " * spaces + b"}"
@@ -100,8 +107,38 @@ def parts(document: Any) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict):
             part = choice.get("delta", choice.get("message"))
+            if part is None and isinstance(choice.get("text"), str):  # a legacy completion
+                part = {"content": choice["text"]}
             index = choice.get("index")
             yield index if isinstance(index, int) else 0, choice, part if isinstance(part, dict) else {}
+    if isinstance(document, dict) and choices is None:
+        yield from _candidates(document)
+        if "done" in document:
+            yield _line(document)
+
+
+def _candidates(document: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+    """Gemini's candidates in the words of chat completions."""
+    candidates = document.get("candidates")
+    for candidate in filter(is_object, candidates if isinstance(candidates, list) else ()):
+        content = candidate.get("content")
+        pieces = content.get("parts") if is_object(content) else None
+        pieces = list(filter(is_object, pieces if isinstance(pieces, list) else ()))
+        text, thought = (
+            "".join(str(one["text"]) for one in pieces if "text" in one and bool(one.get("thought")) == thinks)
+            for thinks in (False, True)
+        )
+        calls = [{"function": one["functionCall"]} for one in pieces if "functionCall" in one]
+        part = {"content": text, "reasoning_content": thought, "tool_calls": calls}
+        yield candidate.get("index") or 0, {"finish_reason": candidate.get("finishReason")}, part
+
+
+def _line(document: dict[str, Any]) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """A line of Ollama's, of a chat or of a completion, in the words of chat completions."""
+    said = document.get("message")
+    part: dict[str, Any] = said if isinstance(said, dict) else {**document, "content": document.get("response")}
+    made = {"content": part.get("content"), "reasoning_content": part.get("thinking")}
+    return 0, {"finish_reason": document.get("done_reason")}, {**made, "tool_calls": part.get("tool_calls")}
 
 
 # ---------------------------------------------------------------------------------------------- paths
@@ -199,6 +236,11 @@ class Spoken:
             said += "".join(delta[name] for name in _TEXTS if isinstance(delta.get(name), str))
             if isinstance(delta.get("text"), str):
                 self.text[0] = self.text.get(0, "") + delta["text"]
+        if responses.is_event(document):
+            text, word = responses.said(document)
+            said += text
+            if word == "text":
+                self.text[0] = self.text.get(0, "") + text
         for index, _, part in parts(document):
             content = part.get("content")
             if isinstance(content, str):
@@ -209,7 +251,8 @@ class Spoken:
                 said += "".join(fields[name] for name in _TEXTS if isinstance(fields.get(name), str))
         if origin[1] >= 0:
             self.tokens = max(self.tokens, origin[1] + max(1, count(said)))
-        usage = document.get("usage") if isinstance(document, dict) else None
+        holder = document["response"] if responses.is_event(document) and "response" in document else document
+        usage = holder.get("usage") if isinstance(holder, dict) else None
         for name in ("completion_tokens", "output_tokens"):
             if isinstance(usage, dict) and isinstance(usage.get(name), int):
                 self.tokens = usage[name]

@@ -29,7 +29,8 @@ from mockprovider.faults.base import (
 )
 from mockprovider.faults.documents import RAW, document_of, fill, fill_raw, is_object, joined, named, rewritten
 from mockprovider.faults.fields import AddFields, CarryField, DropField, MoveField, RenameField, SetField, SplitField
-from mockprovider.faults.selection import ALL, DONE, WHICH, Matcher, Struck, Which, needs, needs_stream
+from mockprovider.faults.responses import failure
+from mockprovider.faults.selection import ALL, DONE, WHICH, Matcher, Struck, Which, needs, needs_stream, words_of
 from mockprovider.jsontext import dumps
 from mockprovider.payload import Payload
 from mockprovider.timeline import NOWHERE, Control, Stage, Timed
@@ -388,18 +389,22 @@ class ErrorPayload(Fault):
             if tokens is None:
                 raise SettingError(f"error-payload: after: an endless reply has no {self.after}")
             count = tokens * count // 100
-        return _ErrorStage(self, error, count)
+        done = self.done and "done" in words_of(context.dialect)
+        return _ErrorStage(self, error, count, failing=context.dialect == "openai-responses", done=done)
 
 
 class _ErrorStage(CuttingStage):
     """Counts tokens by the origins of what passes; at the position the error comes instead, and is the end."""
 
-    def __init__(self, fault: ErrorPayload, error: dict[str, Any], count: int) -> None:
+    def __init__(self, fault: ErrorPayload, error: dict[str, Any], count: int, *, failing: bool, done: bool) -> None:
         self._fault = fault
         self._error = error
         self._count = count
         self._next = 0  # the first token that has not come, if payloads go on having as many as so far
         self._last = -1  # the first token of the payload that came last
+        self._failing = failing
+        self._done = done
+        self._begun: Any = None
         self._envelope: Any = None
 
     def feed(self, timed: Timed[Any]) -> Iterator[Timed[Any]]:
@@ -411,15 +416,23 @@ class _ErrorStage(CuttingStage):
             return
         if (self._next if token < 0 else token) >= self._count:
             self._struck = True
-            yield gap, _instead(item, dumps(self._document(item))), NOWHERE
-            if self._fault.done and item.name is None:
+            for document in self._documents(item):
+                yield gap, _instead(item, dumps(document)), NOWHERE
+                gap = 0.0
+            if self._done and item.name is None:
                 yield 0.0, Payload(DONE), NOWHERE
             return
         if token >= 0:
             self._next = token + (token - self._last if self._last >= 0 else 1)
             self._last = token
         self._envelope = document_of(item)
+        self._begun = self._begun or self._envelope
         yield timed
+
+    def _documents(self, item: Payload) -> list[dict[str, Any]]:
+        if self._fault.document is None and self._failing:
+            return failure(self._error, self._begun, self._envelope)
+        return [self._document(item)]
 
     def _document(self, item: Payload) -> dict[str, Any]:
         """The error; in a chunk with the envelope of the payload in whose place it comes, if it is to be in one."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mockprovider.errors import SettingError
+from mockprovider.faults import responses
 from mockprovider.faults.base import Context, Fault, Kind
 from mockprovider.faults.documents import Known, Spoken, document_of, parts
 from mockprovider.payload import Payload
 from mockprovider.timeline import Control, Ending, Stage, Timed
 
-__all__ = ["ALL", "DONE", "WHICH", "Matcher", "Struck", "Which", "needs", "needs_stream"]
+__all__ = ["ALL", "DONE", "WHICH", "Matcher", "Struck", "Which", "needs", "needs_stream", "words_of"]
 
 DONE = b"[DONE]"
 """The sentinel that ends OpenAI's streams; no document."""
@@ -40,8 +41,18 @@ _BLOCKS = {"text": "text", "thinking": "reasoning", "tool_use": "tool"}
 WORDS = {
     "openai-chat": _CHAT,
     "anthropic-messages": ("all", *_EVENTS.values(), *_DELTAS.values(), "usage", "error"),
+    "openai-responses": responses.KINDS,
+    "openai-completions": ("all", "text", "finish", "usage", "error", "done"),
+    "gemini": ("all", "text", "reasoning", "tool", "finish", "error"),
+    "ollama-chat": ("all", "text", "reasoning", "tool", "finish", "error"),
+    "ollama-generate": ("all", "text", "reasoning", "finish", "error"),
 }
 """The kinds of payloads that each dialect has."""
+
+
+def words_of(dialect: str) -> tuple[str, ...]:
+    """The kinds of payloads that a dialect has; of one that is not in the table no more than these are known."""
+    return WORDS.get(dialect, ("all", "done"))
 
 
 def _of_message(document: dict[str, Any]) -> set[str]:
@@ -64,6 +75,7 @@ def kinds(document: Any) -> set[str]:
         return found
     found.update(word for word in ("usage", "error") if document.get(word))
     found.update(_of_message(document))
+    found.update(responses.words(document))
     for _, choice, part in parts(document):
         named = {
             "role": part.get("role"),
@@ -158,7 +170,7 @@ class Matcher:
     """
 
     def __init__(self, which: Which, context: Context, name: str) -> None:
-        words = WORDS.get(context.dialect, ("all", "done"))
+        words = words_of(context.dialect)
         if which.kind not in words:
             raise SettingError(
                 f"{name}={which}: the dialect {context.dialect} has no such kind of payload; it has {', '.join(words)}"

@@ -65,7 +65,7 @@ _ENDS = {"lf": (b"\n",), "cr": (b"\r",), "crlf": (b"\r\n",), "mixed": (b"\n", b"
 """The line ends in turn. In this order no CR is followed by an LF of another line, which would make one end of two."""
 
 
-@fault("line-ends", Level.EVENT, legal=True)
+@fault("line-ends", Level.EVENT, legal=True, any_framing=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineEnds(Fault):
     """Lines of the event stream end in CRLF, a lone CR, LF, or each of the three in turn."""
@@ -78,7 +78,7 @@ class LineEnds(Fault):
         return EachBlock(lambda block: joined([(text, end and next(ends)) for text, end in lines_of(block)]))
 
 
-@fault("blank-lines", Level.EVENT, legal=True)
+@fault("blank-lines", Level.EVENT, legal=True, any_framing=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlankLines(Fault):
     """More than one blank line between events."""
@@ -277,7 +277,7 @@ class FieldOrder(Fault):
 # ------------------------------------------------------------------------------------------------ size, start, head
 
 
-@fault("giant", Level.EVENT)
+@fault("giant", Level.EVENT, any_framing=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Giant(Fault):
     """One text delta is so long that its data line has so many bytes."""
@@ -297,7 +297,7 @@ class Giant(Fault):
             if plain is None:
                 return block
             count += 1
-            line = next(text for text, _ in lines_of(plain) if value_of(text) is not None)
+            line = next((text for text, _ in lines_of(plain) if value_of(text) is not None), plain.rstrip())
             missing = self.bytes - len(line)
             if count != self.event or missing <= 0:
                 return block
@@ -354,6 +354,10 @@ class Charset(Fault):
         return _CharsetStage(f"; charset={self.charset}" if self.charset else "")
 
 
+_STREAMS = ("text/event-stream", "application/x-ndjson")
+"""The types of streams; errors have others."""
+
+
 class _CharsetStage(Stage[Any, Any]):
     def __init__(self, parameter: str) -> None:
         self._parameter = parameter
@@ -367,5 +371,5 @@ class _CharsetStage(Stage[Any, Any]):
     def _declared(self, header: tuple[str, str]) -> tuple[str, str]:
         name, value = header
         kind = value.partition(";")[0]
-        stream = name.lower() == "content-type" and kind.strip().lower() == "text/event-stream"
+        stream = name.lower() == "content-type" and kind.strip().lower() in _STREAMS
         return (name, kind + self._parameter) if stream else header

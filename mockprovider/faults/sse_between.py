@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -101,7 +102,7 @@ class _KeepaliveStage(Stage[bytes, bytes]):
         yield left, item, origin
 
 
-@fault("insert-block", Level.EVENT)
+@fault("insert-block", Level.EVENT, any_framing=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InsertBlock(Fault):
     """A block of the event stream, as it stands, at one place or between events."""
@@ -123,13 +124,24 @@ class InsertBlock(Fault):
             raise SettingError(f"insert-block: after: expected a number of events such as 2events, got {self.after}")
 
     def stage(self, context: Context) -> Stage[Any, Any]:
-        """Puts the block there; after an event it comes at once, before one with it."""
+        """Puts the block there; after an event it comes at once, before one with it.
+
+        SettingError where the block has fields of server-sent events and the stream is none of these.
+        """
+        if not context.framing.startswith("sse") and _FIELDS.search(self.block):
+            raise SettingError(
+                f"{self} inserts a server-sent event; the streams of {context.dialect} are {context.framing}"
+            )
         block = self.block.encode("utf-8", "backslashreplace")
         if self.every is not None:
             return _CommentStage(block, self.every, first=False)
         if self.before is not None:
             return _BeforeStage(self.before, block)
         return _AfterStage(self.after or Position(2, "events"), context, block)
+
+
+_FIELDS = re.compile(r"^(?:(?:data|event|id|retry)(?::|$)|:)", re.MULTILINE)
+"""A line with a field, or a comment."""
 
 
 class _AfterStage(PositionStage):

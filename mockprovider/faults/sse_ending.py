@@ -96,7 +96,7 @@ class _EofStage(PositionStage):
         yield 0.0, End(), NOWHERE
 
 
-@fault("held-open", Level.EVENT)
+@fault("held-open", Level.EVENT, any_framing=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOpen(Fault):
     """After the last event the message is not ended: nothing more comes and the connection stays open."""
@@ -115,7 +115,7 @@ class _HeldOpenStage(Stage[bytes, bytes]):
         yield 0.0, Hang(), NOWHERE
 
 
-@fault("no-final-blank", Level.EVENT)
+@fault("no-final-blank", Level.EVENT, any_framing=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoFinalBlank(Fault):
     """The last event lacks its blank line, or even the end of its last line."""

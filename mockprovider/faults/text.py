@@ -88,7 +88,7 @@ def _escaped(data: bytes) -> bytes:
     return bytes(made)
 
 
-@fault("stray-bytes", Level.EVENT)
+@fault("stray-bytes", Level.EVENT, any_framing=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrayBytes(Fault):
     """Bytes that may not stand there, inside the JSON string of a text delta: no UTF-8, or a raw control character."""

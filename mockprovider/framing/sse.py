@@ -6,11 +6,10 @@ An item of this level is a `ServerSentEvent`, or plain `bytes`: a block that is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mockprovider.payload import Affixes, Payload
-from mockprovider.timeline import Control, Stage, Timed
+from mockprovider.framing.base import Framer
+from mockprovider.payload import Affixes, Comment, Payload
 
 __all__ = ["ServerSentEvent", "SseEncoder"]
 
@@ -35,8 +34,11 @@ class ServerSentEvent:
             if value is not None and any(character in value for character in refused):
                 raise ValueError(f"{what} is one line of text, not {value!r}")
 
-    def encode(self) -> bytes:
-        """The block with its final empty line: comment, event, id, retry, data; LF; one space after the colon."""
+    def encode(self, end: bytes = b"\n") -> bytes:
+        """The block with its final empty line: comment, event, id, retry, data; one space after the colon.
+
+        end: of its lines.
+        """
         lines: list[bytes] = []
         if self.comment is not None:
             lines.extend(b": " + line for line in _LINE_END.split(self.comment.encode()))
@@ -48,41 +50,38 @@ class ServerSentEvent:
             lines.append(b"retry: %d" % self.retry)
         if self.data is not None:
             lines.extend(b"data: " + line for line in _LINE_END.split(self.data))
-        return b"\n".join(lines) + b"\n\n"
+        return end.join(lines) + end + end
 
 
-class SseEncoder(Stage[Payload, bytes]):
+class SseEncoder(Framer):
     """From payloads to encoded events.
 
-    relay: the variant of relays that write `event: message` and `id: 1, 2, 3 …` before each `data:` line.
+    relay: the variant of relays that write `event: message` and `id: 1, 2, 3 …` before each `data:` line. end: of the
+    lines, LF or CRLF.
     """
 
-    def __init__(self, *, relay: bool = False) -> None:
+    def __init__(self, *, relay: bool = False, end: bytes = b"\n") -> None:
         self._relay = relay
+        self._end = end
         self._count = 0
-
-    def feed(self, timed: Timed[Payload | Control]) -> Iterator[Timed[bytes | Control]]:
-        gap, item, origin = timed
-        if isinstance(item, Control):
-            yield gap, item, origin
-            return
-        yield gap, self.block(item), origin
 
     def block(self, payload: Payload) -> bytes:
         """The event of a payload, encoded."""
+        if type(payload) is Comment:
+            return b":%b%b" % (payload.data, self._end * 2)
         self._count += 1
         if self._relay:
-            return ServerSentEvent(payload.data, event=payload.name or "message", id=str(self._count)).encode()
-        if b"\n" not in payload.data and b"\r" not in payload.data:
+            return ServerSentEvent(payload.data, event=payload.name or "message", id=str(self._count)).encode(self._end)
+        if self._end == b"\n" and b"\n" not in payload.data and b"\r" not in payload.data:
             if payload.name is None:
                 return b"data: %b\n\n" % payload.data
-            if payload.name.isidentifier():
+            if payload.name.replace(".", "_").isidentifier():
                 return b"event: %b\ndata: %b\n\n" % (payload.name.encode(), payload.data)
-        return ServerSentEvent(payload.data, event=payload.name).encode()
+        return ServerSentEvent(payload.data, event=payload.name).encode(self._end)
 
     def compose(self, inner: Affixes) -> Affixes | None:
         """The affixes of a text delta's event, from those of its payload; None where events are numbered."""
         if self._relay:
             return None
-        named = b"" if inner.name is None else ServerSentEvent(event=inner.name).encode()[:-1]
-        return inner.within(named + b"data: ", b"\n\n")
+        named = b"" if inner.name is None else b"event: " + inner.name.encode() + self._end
+        return inner.within(named + b"data: ", self._end + self._end)

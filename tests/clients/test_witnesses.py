@@ -535,3 +535,47 @@ def test_a_byte_order_mark_breaks_the_helper_of_anthropic(mock_provider: MockPro
         assert stream.get_final_message().role == "assistant"
     assert ("message_start" in plain, "text" in plain) == (True, True)
     assert marked == [kind for kind in plain if kind not in {"message_start", "text"}]
+
+
+# ---------------------------------------------------------------------------------------------- 1, 8, 11: Responses
+
+RESPONSES: dict[str, Ask] = {"raw": witnesses.openai_responses, "helper": witnesses.openai_responses_helper}
+FLAT = {"type": "error", "code": "server_error", "message": "Boom.", "param": None, "sequence_number": 20}
+"""An error as the SDK's types have it; recorded are errors under a key of their own, which the SDK raises."""
+
+
+@each(RESPONSES)
+def test_openai_hands_out_an_error_event_of_responses(ask: Ask, mock_provider: MockProvider) -> None:
+    """openai 3.54 yields an `error` event of the documented form like any other, and ends normally after it."""
+    mock_provider.on().reply(SAID, faults=f"error-payload(after=4,document={json.dumps(FLAT)})")
+    text = heard_by(ask, mock_provider.openai_url)
+    assert text.endswith("[Boom.]")
+    assert is_cut(text.removesuffix("[Boom.]"))
+    assert outcomes(mock_provider) == ["complete"]
+
+
+@each(RESPONSES)
+def test_openai_raises_an_error_event_as_recorded(ask: Ask, mock_provider: MockProvider) -> None:
+    """openai 3.54 raises an `error` event of the recorded form, whose error has a key of its own."""
+    mock_provider.on().reply(SAID, faults='error-payload(after=4,message="Boom.")')
+    text, error = failed_by(ask, mock_provider.openai_url, openai.APIError)
+    assert is_cut(text)
+    assert str(error) == "Boom."
+
+
+@each(RESPONSES)
+def test_openai_takes_a_cut_response_for_a_whole_one(ask: Ask, mock_provider: MockProvider) -> None:
+    """openai 3.54 takes a Responses stream that ends cleanly without its last event for a whole answer."""
+    mock_provider.on().reply(SAID, faults="eof(after=10)")
+    assert is_cut(heard_by(ask, mock_provider.openai_url))
+    assert outcomes(mock_provider) == ["complete"]
+    assert b"response.completed" not in sent(mock_provider)
+
+
+def test_openai_prints_what_comes_after_the_end_of_a_response(mock_provider: MockProvider) -> None:
+    """openai 3.54 reads on after `response.completed` and hands out a delta that comes after it."""
+    mock_provider.on().reply(SAID, faults=f"late-text(text={json.dumps(LATE)})")
+    assert heard_by(witnesses.openai_responses, mock_provider.openai_url) == SAID + LATE
+    after = sent(mock_provider).partition(b"event: response.completed")[2]
+    assert b"event: response.output_text.delta" in after
+    assert LATE.encode() in after

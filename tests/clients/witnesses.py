@@ -73,6 +73,32 @@ def openai_async(base_url: str, heard: list[str], *, retries: int = 0) -> None:
     asyncio.run(ask())
 
 
+def openai_responses(base_url: str, heard: list[str]) -> None:
+    """The events of the openai package's `responses.create`, as they come."""
+    with (
+        openai.OpenAI(base_url=base_url, api_key=KEY, max_retries=0, timeout=TIMEOUT_S) as client,
+        client.responses.create(model=MODEL, input="Speak.", stream=True) as events,
+    ):
+        for event in events:
+            if event.type == "response.output_text.delta":
+                heard.append(event.delta)
+            elif event.type == "error":
+                heard.append(f"[{event.message}]")
+
+
+def openai_responses_helper(base_url: str, heard: list[str]) -> None:
+    """The same by its helper `responses.stream`."""
+    with (
+        openai.OpenAI(base_url=base_url, api_key=KEY, max_retries=0, timeout=TIMEOUT_S) as client,
+        client.responses.stream(model=MODEL, input="Speak.") as events,
+    ):
+        for event in events:
+            if event.type == "response.output_text.delta":
+                heard.append(event.delta)
+            elif event.type == "error":
+                heard.append(f"[{event.message}]")
+
+
 @contextmanager
 def anthropic_client(url: str) -> Iterator[anthropic.Anthropic]:
     """The anthropic package without retries; url: without `/v1`."""

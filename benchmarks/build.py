@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 CACHE = ROOT / ".cache" / "bench"
 
-AIMOCK, LLMOCK, MOCKLLM = "1.43.0", "0.2.2", "0.0.8"
+AIMOCK, LLMOCK, MOCKLLM, VCRPY = "1.43.0", "0.2.2", "0.0.8", "9.4.2"
 
 
 class Absent(Exception):
@@ -118,7 +118,7 @@ def machine() -> dict[str, str]:
         "aiohttp": _version_of("aiohttp"),
         "gcc": _first_line(["gcc", "-dumpfullversion"]),
         "node": _first_line(["node", "--version"]),
-        "peers": f"aimock {AIMOCK}, llmock {LLMOCK}, mockllm {MOCKLLM}",
+        "peers": f"aimock {AIMOCK}, llmock {LLMOCK}, mockllm {MOCKLLM}, vcrpy {VCRPY}",
     }
 
 

@@ -29,7 +29,7 @@ class Load:
     name: str
     tokens: int
     stream: bool = True
-    reply: str = "generated"  # or "scripted"
+    reply: str = "generated"  # or "scripted", or "recorded"
     join: bool = True  # writes that are due together may leave as one
     itl: float = 0.0  # 0: no gaps at all
     ttft: float = 0.0
@@ -164,6 +164,8 @@ def _printed_port(log_path: Path) -> int | None:
 
 def mockprovider(load: Load) -> Server:
     """The server under test, by its command line."""
+    if load.reply == "recorded":
+        return _replay(load)
     command = [sys.executable, "-m", "mockprovider", "serve", "--port", "0"]
     pace = f"itl={load.itl:g},ttft={load.ttft:g}" if load.itl or load.ttft else "instant"
     command += ["--pace", pace]
@@ -176,6 +178,38 @@ def mockprovider(load: Load) -> Server:
     if not load.join:
         command += ["--chunking", "join=false"]
     return spawn(command, load, request_bytes(load))
+
+
+def _replay(load: Load) -> Server:
+    """A recording of the sample, an event a read, played without gaps."""
+    folder = build.cache() / f"recordings-{load.tokens}"
+    folder.mkdir(exist_ok=True)
+    request = request_bytes(load)
+    recording([(0.0, event) for event in events(load.sample or made_up(load))], request, folder / "1.ndjson")
+    writes = "joined" if load.join else "loose"
+    return spawn([*replay_command(folder), "--speed", "instant", "--writes", writes], load, request)
+
+
+def replay_command(folder: Path) -> list[str]:
+    """What plays the recordings of a folder."""
+    return [sys.executable, "-m", "mockprovider", "replay", str(folder), "--port", "0"]
+
+
+def events(sample: Sample) -> list[bytes]:
+    """The server-sent events of a sample, each with its empty line."""
+    return [event + b"\n\n" for event in sample.body.split(b"\n\n") if event]
+
+
+def recording(reads: list[tuple[float, bytes]], request: bytes, path: Path) -> None:
+    """Write the recording of a stream: after its head one HTTP chunk a read, given as (gap, content)."""
+    head, body = request.split(b"\r\n\r\n", 1)
+    headers = [["Content-Type", "text/event-stream"], ["Transfer-Encoding", "chunked"]]
+    asked = {"method": "POST", "target": head.split(b" ", 2)[1].decode(), "headers": [], "body": json.loads(body)}
+    lines: list[object] = [{"mockprovider": 1, "recorded": "2026-11-22T21:00:00Z", "request": asked}]
+    lines.append([0.0, "head", {"version": "1.1", "status": 200, "reason": "OK", "headers": headers}])
+    lines += [[gap, "write", content.decode(), {"chunks": [len(content)]}] for gap, content in reads]
+    lines += [[0.0, "write", "", {"chunks": [0]}], [0.0, "end"]]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def limit(load: Load, mode: str | None = None) -> Server:

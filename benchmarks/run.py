@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from benchmarks import build, contenders, growth, memory, paced, plots, report, startup, throughput
+from benchmarks import build, contenders, growth, memory, paced, plots, replay, report, startup, throughput
 from benchmarks.figures import Bench, Part, Settings
 
 PARTS: dict[str, Part] = {
@@ -20,6 +20,7 @@ PARTS: dict[str, Part] = {
     "memory": memory.memory,
     "startup": startup.startup,
     "growth": growth.growth,
+    "replay": replay.replay,
 }
 
 

@@ -16,7 +16,11 @@ TOKENS, CONNECTIONS, SHORT_TOKENS, SHORT_CONNECTIONS = 1000, 16, 10, 32
 # The replies that mockprovider is measured with, and the targets: one event a write against C, coalesced
 # against aimock. A reply without targets is shown for comparison. Another kind of reply is one more
 # line here and one more branch in contenders.mockprovider.
-REPLIES: dict[str, tuple[float, float] | None] = {"generated": (0.65, 3.0), "scripted": None}
+REPLIES: dict[str, tuple[float, float] | None] = {
+    "generated": (0.65, 3.0),
+    "scripted": None,
+    "recorded": (0.75, 5.0),
+}
 
 
 def throughput(bench: Bench) -> None:
@@ -24,9 +28,9 @@ def throughput(bench: Bench) -> None:
     sample = bench.sample(TOKENS)
     loads: dict[str, tuple[str, Load]] = {"C": ("C", Load("each", TOKENS, join=False, sample=sample))}
     for reply in REPLIES:
-        one_each = Load(reply, TOKENS, reply=reply, join=False)
+        one_each = Load(reply, TOKENS, reply=reply, join=False, sample=sample)
         loads[f"mockprovider, {reply}, one event a write"] = "mockprovider", one_each
-        loads[f"mockprovider, {reply}, coalesced"] = "mockprovider", Load(reply, TOKENS, reply=reply)
+        loads[f"mockprovider, {reply}, coalesced"] = "mockprovider", Load(reply, TOKENS, reply=reply, sample=sample)
     loads["bare aiohttp"] = "bare", Load("long", TOKENS, sample=sample)
     for peer in ("aimock",) if bench.settings.quick else ("aimock", "llmock", "mockllm"):
         loads[peer] = peer, Load("long", TOKENS)

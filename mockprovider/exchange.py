@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import sub
 from typing import Any
 
 from mockprovider.dialects.base import Ask
 from mockprovider.errors import SettingError, WaitTimeoutError, nearest
-from mockprovider.metrics import OUTCOMES, Metrics
+from mockprovider.metrics import BOUNDS, OUTCOMES, Metrics
 from mockprovider.reply import Reply
 
 __all__ = ["OUTCOMES", "Exchange", "Journal", "SentLog"]
@@ -24,6 +26,9 @@ _SELECTABLE = (*OUTCOMES, "open")
 
 KEPT_WRITES = 65_536
 KEPT_BYTES = 1 << 20
+
+_SETTLE = 0.1
+"""Seconds between two times that a stream's numbers are added to the server's."""
 
 
 class SentLog:
@@ -37,8 +42,13 @@ class SentLog:
 
     __slots__ = (
         "_due",
+        "_events",
+        "_late",
+        "_lateness",
         "_metrics",
         "_room",
+        "_settle_at",
+        "_settled",
         "blocked",
         "bytes",
         "data",
@@ -51,8 +61,13 @@ class SentLog:
         "writes",
     )
 
-    def __init__(self, metrics: Metrics | None = None) -> None:
+    def __init__(self, metrics: Metrics | None = None, started: float = 0.0) -> None:
         self._metrics = metrics
+        self._settle_at = started + _SETTLE
+        self._settled = 0, 0  # writes and bytes that the server's counters know of
+        self._events = 0
+        self._lateness = 0.0
+        self._late: list[float] = []
         self._due = -math.inf
         self.blocked = 0.0
         self.excused = -math.inf
@@ -68,21 +83,28 @@ class SentLog:
 
     def add(self, deadline: float, time: float, data: bytes, events: int = 1) -> None:
         """One write, of so many events, has left."""
+        # This runs for every write: comparisons are in line, and the server's counters hear of it now and then.
         size = len(data)
         self.writes += 1
         self.bytes += size
+        self._events += events
         # What has no deadline of its own is due as soon as what came before it has left.
-        # (Comparisons in line: this runs for every write.)
         due = deadline if deadline > self.excused else self.excused
         if deadline > self._due:
             self._due = deadline
         elif self.last > due:
             due = self.last
-        late = time - due if time > due else 0.0
-        self.worst = max(self.worst, late)
         self.last = time
-        if self._metrics is not None:
-            self._metrics.wrote(size, events, late)
+        if time > due:
+            late = time - due
+            self._lateness += late
+            if late > BOUNDS[0]:
+                self._late.append(late)
+            if late > self.worst:  # noqa: PLR1730  max() is a call, and this runs for every write
+                self.worst = late
+        if time >= self._settle_at:
+            self.settle()
+            self._settle_at = time + _SETTLE
         if self.writes <= KEPT_WRITES:
             self.deadlines.append(deadline)
             self.times.append(time)
@@ -92,6 +114,47 @@ class SentLog:
                 self.data.append(data)
             else:
                 self._room = 0  # what follows a gap would be misread
+
+    def add_each(self, deadline: float, times: Sequence[float], pieces: Sequence[bytes]) -> None:
+        """Writes that were due together have left, one after the other; there may be fewer times than pieces."""
+        count = len(times)
+        if count < 2 or self.writes + count > KEPT_WRITES:
+            for time, piece in zip(times, pieces, strict=False):
+                self.add(deadline, time, piece)
+            return
+        self.add(deadline, times[0], pieces[0])
+        # Each of the others was due as soon as the one before it had left.
+        worst = max(map(sub, times[1:], times))
+        if worst > BOUNDS[0] or times[-1] >= self._settle_at:
+            for time, piece in zip(times[1:], pieces[1:], strict=False):
+                self.add(deadline, time, piece)
+            return
+        self.worst = max(self.worst, worst)
+        others = pieces[1:count]
+        sizes = [len(piece) for piece in others]
+        size = sum(sizes)
+        self.writes += count - 1
+        self.bytes += size
+        self._events += count - 1
+        self._lateness += times[-1] - times[0]
+        self.last = times[-1]
+        self.deadlines.extend([deadline] * (count - 1))
+        self.times.extend(times[1:])
+        self.sizes.extend(sizes)
+        if size <= self._room:
+            self._room -= size
+            self.data.extend(others)
+        else:
+            self._room = 0
+
+    def settle(self) -> None:
+        """Tell the server's counters what they have not been told yet."""
+        if self._metrics is not None:
+            writes, size = self.writes - self._settled[0], self.bytes - self._settled[1]
+            self._metrics.wrote(writes, size, self._events, self._lateness, self._late)
+        self._settled = self.writes, self.bytes
+        self._events, self._lateness = 0, 0.0
+        self._late.clear()
 
     def unblocked(self, since: float, now: float) -> None:
         """The client reads again: what became due meanwhile is late by its own doing."""
@@ -114,14 +177,17 @@ class Exchange:
 
     path: without the prefixes that choose the namespace; body: raw bytes; started: monotonic seconds, wall:
     seconds since the epoch; ask and reply: None for what is no prompt; rule: the name of the rule that answered,
-    or None for a generated reply; faults: the chain that was applied; status: of the head that was sent; outcome: one
+    or None for a generated reply; faults: the chain that was asked for; struck: those faults
+    of it that were applied to this request; recording: the
+    name of the one that answered, or None; status: of the head that was sent; outcome: one
     of `OUTCOMES`, None while open; late: whether a write was further behind its deadline than the server's bound;
     error: why it failed; ordinal: how many requests with this body came before it in its namespace.
     """
 
     __slots__ = (
         "ask", "body", "choice_replies", "dialect", "ended", "error", "faults", "headers", "id", "late", "method",
-        "namespace", "ordinal", "outcome", "path", "query", "rule", "sent", "started", "status", "wall", "weight",
+        "namespace", "ordinal", "outcome", "path", "query", "recording", "rule", "sent", "started", "status", "struck", "wall",
+        "weight",
     )  # fmt: skip
 
     def __init__(
@@ -149,15 +215,17 @@ class Exchange:
         self.body = b""
         self.ordinal = 0
         self.faults = ""
+        self.struck: tuple[object, ...] = ()
         self.late = False
         self.dialect: str | None = None
         self.ask: Ask | None = None
         self.choice_replies: tuple[Reply, ...] = ()
         self.rule: str | None = None
+        self.recording: str | None = None
         self.status: int | None = None
         self.outcome: str | None = None
         self.error: str | None = None
-        self.sent = SentLog(metrics)
+        self.sent = SentLog(metrics, started)
         self.weight = -1  # the journal's: bytes that it counts for, -1 while no journal keeps it
 
     @property
@@ -166,13 +234,26 @@ class Exchange:
         return json.loads(self.body)
 
     @property
+    def attempt(self) -> int:
+        """1 for the first request with this body in its namespace, 2 for its repetition, and so on."""
+        return self.ordinal + 1
+
+    @property
+    def left_at(self) -> int | None:
+        """How many bytes had been sent when the client left, the head among them; None where it did not leave."""
+        return self.sent.bytes if self.outcome == "client-left" else None
+
+    @property
     def reply(self) -> Reply | None:
         """What the first choice was to say."""
         return self.choice_replies[0] if self.choice_replies else None
 
     def __repr__(self) -> str:
         status = "" if self.status is None else f" {self.status}"
-        return f"<Exchange {self.id} {self.method} {self.path}{status} {self.outcome or 'open'}>"
+        outcome = self.outcome or "open"
+        size = "" if outcome == "complete" else f" after {self.sent.bytes} bytes"
+        again = f", attempt {self.attempt}" if self.ordinal else ""
+        return f"<Exchange {self.id} {self.method} {self.path}{status} {outcome}{size}{again}>"
 
     def describe(self, *, writes: bool = True) -> dict[str, Any]:
         """The exchange as JSON, for the control API and the journal file; times are relative to its start."""
@@ -181,12 +262,13 @@ class Exchange:
             "namespace": self.namespace,
             "method": self.method,
             "path": self.path,
-            "query": self.query,
+            "query": _KEY.sub(lambda key: f"{key[1]}<{len(key[2])} characters>", self.query),
             "headers": [[name, _masked(name, value)] for name, value in self.headers.items()],
             "body": self.body.decode("utf-8", "backslashreplace"),
             "received": self.wall,
             "dialect": self.dialect,
             "rule": self.rule,
+            "recording": self.recording,
             "faults": self.faults,
             "status": self.status,
             "outcome": self.outcome,
@@ -220,6 +302,10 @@ _SECRET_HEADERS = frozenset(
         "x-mockprovider-token",
     }
 )
+
+
+_KEY = re.compile(r"((?:^|(?<=&))key=)([^&]+)")
+"""A key in a query, as Google's API accepts it."""
 
 
 def _masked(name: str, value: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 __all__ = ["BOUNDS", "OUTCOMES", "SIZE", "Metrics"]
 
@@ -35,10 +35,21 @@ _SUM = _PLACE["lateness_sum"]
 Doubles: TypeAlias = "array[float] | memoryview[float]"
 
 
-class Metrics:
-    """The numbers of one server or worker. values: where they are kept; siblings: those of all workers, its own too."""
+class Settling(Protocol):
+    """What counts for itself and adds its numbers to the server's now and then."""
 
-    __slots__ = ("_siblings", "_values")
+    def settle(self) -> None:
+        """Add what has not been added yet."""
+
+
+class Metrics:
+    """The numbers of one server or worker. values: where they are kept; siblings: those of all workers, its own too.
+
+    Streams under way add theirs every tenth of a second, at their end, and whenever this server is asked. What they
+    have sent since then is missing only where another worker is asked.
+    """
+
+    __slots__ = ("_open", "_siblings", "_values")
 
     def __init__(
         self,
@@ -47,22 +58,31 @@ class Metrics:
     ) -> None:
         self._values = array("d", [0.0] * SIZE) if values is None else values
         self._siblings = siblings or (self._values,)
+        self._open: set[Settling] = set()
 
-    def wrote(self, size: int, events: int, lateness: float) -> None:
-        """A write of so many bytes and events left so many seconds after it was due."""
+    def wrote(self, writes: int, size: int, events: int, lateness: float, late: Sequence[float] = ()) -> None:
+        """So many writes of so many bytes and events left, so many seconds after they were due in all.
+
+        late: the seconds of each of those that are not of the histogram's first bucket.
+        """
         values = self._values
-        values[_WRITES] += 1
+        values[_WRITES] += writes
         values[_BYTES] += size
         values[_EVENTS] += events
         values[_SUM] += lateness
-        values[_FIRST if lateness <= BOUNDS[0] else _FIRST + bisect_left(BOUNDS, lateness)] += 1
+        values[_FIRST] += writes - len(late)
+        for seconds in late:
+            values[_FIRST + bisect_left(BOUNDS, seconds)] += 1
 
-    def began(self) -> None:
+    def began(self, stream: Settling) -> None:
         """A response is being sent."""
         self._values[_OPEN] += 1
+        self._open.add(stream)
 
-    def ended(self, outcome: str, status: int | None, blocked: float, *, late: bool) -> None:
+    def ended(self, stream: Settling, outcome: str, status: int | None, blocked: float, *, late: bool) -> None:
         """A response has ended so; it waited so many seconds for its client; late: beyond the server's bound."""
+        stream.settle()
+        self._open.discard(stream)
         values = self._values
         values[_OPEN] -= 1
         values[_PLACE[outcome]] += 1
@@ -73,10 +93,16 @@ class Metrics:
 
     def total(self, name: str) -> float:
         """One of the totals, over all workers: open, writes, bytes, events, late, lateness_sum, blocked."""
+        self._settle()
         return sum(values[_PLACE[name]] for values in self._siblings)
+
+    def _settle(self) -> None:
+        for stream in self._open:
+            stream.settle()
 
     def text(self) -> str:
         """Everything in Prometheus' text exposition format 0.0.4."""
+        self._settle()
         place = {name: sum(values[index] for values in self._siblings) for name, index in _PLACE.items()}
         lines: list[str] = []
 

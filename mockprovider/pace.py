@@ -150,11 +150,15 @@ _ZERO = Distribution(0.0)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One reply's draw from a pacing: seconds to the first token, and a function for each later gap."""
+    """One reply's draw from a pacing: seconds to the first token, and a function for each later gap.
+
+    instant: whether all later gaps are 0.
+    """
 
     ttft: float
     itl: Callable[[], float]
     head: float | None
+    instant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +230,8 @@ class Pacing:
         ttft = self.ttft.sampler(rng, self.cap)()
         if self.prefill:
             ttft += self.prefill * prompt_tokens()
-        return Timing(ttft, self.itl.sampler(rng, self.cap), self.head)
+        instant = self.itl.mean == 0 or self.cap == 0
+        return Timing(ttft, self.itl.sampler(rng, self.cap), self.head, instant)
 
 
 PROFILES: Mapping[str, Pacing] = {
@@ -243,7 +248,7 @@ PROFILES: Mapping[str, Pacing] = {
 class Chunking:
     """How tokens are packed, apart from the text and its timing. Ratios above 1 group, below 1 split.
 
-    tokens_per_payload: whole number of tokens an event carries.
+    tokens_per_payload: whole number of tokens an event carries; None: as many as the provider's do.
     payloads_per_chunk: events an HTTP chunk carries; 1/3 spreads each event over three chunks.
     chunks_per_write: HTTP chunks a write to the socket carries, as a promised boundary; 1/2 spreads each chunk
         over two writes. None promises nothing: chunks that are due together leave together.
@@ -251,7 +256,7 @@ class Chunking:
     apart: the least seconds between two promised writes; below about a millisecond the kernel may merge them.
     """
 
-    tokens_per_payload: int = 1
+    tokens_per_payload: int | None = None
     payloads_per_chunk: Fraction = Fraction(1)
     chunks_per_write: Fraction | None = None
     join: bool = True
@@ -261,9 +266,12 @@ class Chunking:
         for name in ("tokens_per_payload", "payloads_per_chunk", "chunks_per_write"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, _ratio(value, f"chunking: {name}"))
-        if self.tokens_per_payload.denominator != 1:
-            raise SettingError(f"chunking: tokens_per_payload: expected a whole number, got {self.tokens_per_payload}")
-        object.__setattr__(self, "tokens_per_payload", int(self.tokens_per_payload))
+        if self.tokens_per_payload is not None:
+            if self.tokens_per_payload.denominator != 1:
+                raise SettingError(
+                    f"chunking: tokens_per_payload: expected a whole number, got {self.tokens_per_payload}"
+                )
+            object.__setattr__(self, "tokens_per_payload", int(self.tokens_per_payload))
         object.__setattr__(self, "apart", _number(self.apart, "chunking: apart"))
 
     @classmethod

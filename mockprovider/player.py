@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import math
+import os
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from mockprovider.errors import TimelineError
@@ -24,7 +25,7 @@ from mockprovider.exchange import SentLog
 from mockprovider.gates import Gates
 from mockprovider.scheduler import Scheduler
 from mockprovider.timeline import NOWHERE, Close, Control, End, HalfClose, Hang, Hold, Reset, Timed
-from mockprovider.wire import SocketItem, Write
+from mockprovider.wire import Burst, SocketItem, Write
 
 __all__ = ["Connection", "Player"]
 
@@ -42,7 +43,7 @@ _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes in the send queue that have not 
 
 
 _RUN_OUT: Timed[None] = (0.0, None, NOWHERE)
-"""Stands for the item after the last, which there should not be: `_next` says so when it is asked for."""
+"""Stands for the item after the last, which there should not be: `_control` says so when its turn comes."""
 
 
 class Connection(Protocol):
@@ -58,7 +59,8 @@ class Player:
 
     __slots__ = (
         "_actions", "_blocked", "_connection", "_deadline", "_done", "_error", "_gate", "_gates", "_half_closed",
-        "_item", "_log", "_pause", "_planned", "_reset_from", "_scheduler", "_transport", "outcome", "slot",
+        "_item", "_log", "_now", "_pause", "_planned", "_reset_from", "_scheduler", "_socket", "_transport", "outcome",
+        "slot",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +79,7 @@ class Player:
         self._transport = transport
         self._connection = connection
         self._scheduler = scheduler
+        self._now = scheduler.now
         self._log = log
         self._gates = gates
         self._deadline = started
@@ -84,6 +87,7 @@ class Player:
         self._pause = 0.0  # what the last write was promised to keep from the next
         self._planned = -math.inf  # when the last write was due
         self._reset_from = 0.0
+        self._socket = -1
         self._blocked = False
         self._half_closed = False
         self._gate: str | None = None
@@ -96,18 +100,20 @@ class Player:
         Raises what rendering raised, after the connection was aborted. Cancelling it means that the client has left.
         """
         # Only with an empty buffer is a write of ours a `send` of its own, and nothing waits behind a slow reader.
-        self._transport.set_write_buffer_limits(0)
+        self._socket = _plain_socket(self._transport)
+        # (asyncio's TLS transport counts an empty buffer as full where the limit is 0, and would wait for ever.)
+        self._transport.set_write_buffer_limits(0 if self._transport.get_extra_info("sslcontext") is None else 1, 0)
         try:
-            self.due(self._scheduler.now())
+            self.due(self._now())
             while self.outcome is None:
                 if self._blocked:
-                    since = self._scheduler.now()
+                    since = self._now()
                     try:
                         await drain()  # type: ignore[misc]
                     except ConnectionError:
                         self._finish("client-left")
                     self._blocked = False
-                    now = self._scheduler.now()
+                    now = self._now()
                     self._log.unblocked(since, now)
                     self.due(now)
                 else:
@@ -122,6 +128,29 @@ class Player:
         if self._error is not None:
             raise self._error
         return self.outcome
+
+    def take_back(self) -> tuple[Iterator[Timed[SocketItem | Control]], Timed[SocketItem | Control] | None]:
+        """Give up what is still to come: the rest of the timeline, and the action that was next, if there is one.
+
+        Its gap is what was left of it. Until `go_on` nothing is played.
+        """
+        pending: Timed[SocketItem | Control] | None = None
+        if self._item is not None:
+            pending = max(0.0, self._deadline - self._now()), self._item, NOWHERE
+        if self._gate is not None:
+            self._gates.leave(self._gate, self._resume)
+            self._gate = None
+        self._scheduler.remove(self)
+        self._item = None
+        rest, self._actions = self._actions, iter(())
+        return rest, pending
+
+    def go_on(self, actions: Iterator[Timed[SocketItem | Control]]) -> None:
+        """Play these actions, the first gap counted from now."""
+        self._actions = actions
+        self._deadline = self._now()
+        if self.outcome is None and not self._blocked:
+            self._scheduler.soon(self)
 
     def stop(self) -> None:
         """End it now: the server is stopping, or the namespace is closed. The connection is aborted."""
@@ -143,35 +172,49 @@ class Player:
 
     # ------------------------------------------------------------------------------------------ performing
 
-    def _perform(self, now: float) -> None:
-        writes = 0
-        while True:
-            if self._item is None:
-                gap, self._item, _ = self._next()
-                self._deadline += gap
+    def _perform(self, now: float) -> None:  # noqa: PLR0912  it runs for every write, and calls cost more than branches
+        left = TURN
+        log = self._log
+        while left > 0:
             item = self._item
+            if item is None:
+                gap, item, _ = next(self._actions, _RUN_OUT)
+                if gap:
+                    if not gap > 0:
+                        raise _backwards(item, gap)
+                    self._deadline += gap
+                self._item = item
             wait = planned = self._deadline
-            pause = max(self._pause, item.apart) if type(item) is Write else self._pause
-            if pause and self._log.writes:
-                wait = max(wait, self._log.last + pause)
-            planned = max(planned, self._planned + pause)
+            pause = self._pause
+            kind = type(item)
+            if kind is Write and item.apart > pause:  # type: ignore[union-attr]
+                pause = item.apart  # type: ignore[union-attr]
+            if pause:
+                if log.writes:
+                    wait = max(wait, log.last + pause)
+                planned = max(planned, self._planned + pause)
+            elif planned < self._planned:  # a pause before has put it off
+                planned = self._planned
             # Time passes while we render and write, so look again before going to sleep. But after a promised write
             # the loop has its turn in any case, or a machine that stood still for the pause would have skipped it.
-            if wait > now and ((pause and writes) or wait > (now := self._scheduler.now())):
+            if wait > now and ((pause and left < TURN) or wait > (now := self._now())):
                 self._scheduler.at(wait, self)
                 return
-            if type(item) is bytes:
-                going = self._write_joined(item, now, planned)
-                self._pause = 0.0
-                writes += 1
-            elif type(item) is Write:
-                going = self._write(item.data, planned)
-                self._pause = item.apart
+            if kind is Write:
                 self._item = None
-                writes += 1
+                self._pause = item.apart  # type: ignore[union-attr]
+                going = self._write(item.data, planned)  # type: ignore[union-attr]
+            elif kind is Burst and not item.joins:  # type: ignore[union-attr]
+                self._item = None
+                self._pause = 0.0
+                going = self._write_each(item.pieces, planned)  # type: ignore[union-attr]
+                left -= len(item.pieces) - 1  # type: ignore[union-attr]
+            elif kind is bytes or kind is Burst:
+                self._pause = 0.0
+                going = self._write_joined(item, now, planned)  # type: ignore[arg-type]
             else:
                 self._item = None
-                if not self._control(item, now):  # type: ignore[arg-type]
+                if not self._control(item, now):
                     return
                 continue
             if not going:
@@ -180,33 +223,68 @@ class Player:
                 self._blocked = True
                 self._wake()
                 return
-            if writes >= TURN:
-                self._scheduler.soon(self)
-                return
+            left -= 1
+        self._scheduler.soon(self)
 
-    def _next(self) -> Timed[SocketItem | Control]:
-        timed = next(self._actions, None)
-        if timed is None:
-            raise TimelineError("a stage let the timeline run out without an ending (End, Close, Reset or Hang)")
-        if not timed[0] >= 0:
-            raise _backwards(timed[1], timed[0])
-        return timed
+    def _write_each(self, pieces: Sequence[bytes], planned: float) -> bool:
+        """Each piece by a `send` of its own, as long as the client takes them; False if it is gone."""
+        if self._transport.is_closing() or self._socket < 0:
+            return self._write_slowly(pieces, planned)
+        # Nothing else runs meanwhile, so the connection can be lost only by a write of ours.
+        write, descriptor, now = os.write, self._socket, self._now
+        times: list[float] = []
+        sent = 0
+        try:
+            for piece in pieces:
+                sent = write(descriptor, piece)
+                if sent < len(piece):
+                    break
+                times.append(now())
+        except OSError:
+            sent = 0
+        self._planned = planned
+        self._log.add_each(planned, times, pieces)
+        if len(times) == len(pieces):
+            return True
+        # The one that did not leave whole, and those behind it, go the way that knows what to do.
+        rest = pieces[len(times) :]
+        if sent:
+            self._transport.write(rest[0][sent:])
+            self._log.add(planned, now(), rest[0])
+            rest = rest[1:]
+        return self._write_slowly(rest, planned)
 
-    def _write_joined(self, item: bytes, now: float, planned: float) -> bool:
+    def _write_slowly(self, pieces: Sequence[bytes], planned: float) -> bool:
+        for index, piece in enumerate(pieces):
+            if self._connection.writing_paused:
+                self._item = Burst(pieces[index:], joins=False)
+                return True
+            if not self._write(piece, planned):
+                return False
+        return True
+
+    def _write_joined(self, item: bytes | Burst, now: float, planned: float) -> bool:
         """Write the item and all joinable ones after it that are due by now, as one."""
         actions, deadline = self._actions, self._deadline
-        parts: list[bytes] = []
-        size = 0
-        following: SocketItem | Control | None = item
+        parts = [item] if type(item) is bytes else list(item.pieces)  # type: ignore[union-attr]
+        size = sum(map(len, parts))
         try:
-            while type(following) is bytes and deadline <= now and size < JOIN:
-                parts.append(following)
-                size += len(following)
+            while True:
                 gap, following, _ = next(actions, _RUN_OUT)
                 if gap:
                     if not gap > 0:
                         raise _backwards(following, gap)
                     deadline += gap
+                if deadline > now or size >= JOIN:
+                    break
+                if type(following) is bytes:
+                    parts.append(following)
+                    size += len(following)
+                elif type(following) is Burst and following.joins:
+                    parts += following.pieces
+                    size += sum(map(len, following.pieces))
+                else:
+                    break
         except Exception:
             self._write(b"".join(parts), planned)  # what was due before the defect
             raise
@@ -218,13 +296,28 @@ class Player:
         if self._transport.is_closing():
             self._finish("client-left")
             return False
-        self._transport.write(data)
+        if self._socket < 0:
+            self._transport.write(data)
+        else:
+            # What `transport.write` does itself where its buffer is empty, at less cost.
+            try:
+                sent = os.write(self._socket, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:  # the peer has reset the connection, and the loop has not seen it yet
+                self._transport.abort()
+                self._finish("client-left")
+                return False
+            if sent < len(data):
+                self._transport.write(data[sent:])
         self._planned = planned
-        self._log.add(planned, self._scheduler.now(), data, events)
+        self._log.add(planned, self._now(), data, events)
         return True
 
-    def _control(self, control: Control, now: float) -> bool:
+    def _control(self, control: object, now: float) -> bool:
         """Perform a control; False if the stream goes on later or not at all."""
+        if control is None:
+            raise TimelineError("a stage let the timeline run out without an ending (End, Close, Reset or Hang)")
         if isinstance(control, Hold):
             if self._gates.wait(control.gate, self._resume):
                 self._gate = control.gate
@@ -241,8 +334,12 @@ class Player:
             self._item = control  # it comes again until nothing is left to send
             self._reset(now)
         elif isinstance(control, HalfClose):
-            self._half_closed = True
-            self._transport.write_eof()
+            if self._transport.can_write_eof():
+                self._half_closed = True
+                self._transport.write_eof()
+            else:  # TLS knows no half-closed connection (RFC 8446 section 6.1 lets the peer answer with its own close)
+                self._transport.close()
+                self._finish("closed")
         elif not isinstance(control, Hang):
             raise TimelineError(f"the player cannot perform {control!r}")
         return False
@@ -251,7 +348,7 @@ class Player:
         """The gate has opened: deadlines are counted from now on."""
         self._gate = None
         self._item = None
-        self._deadline = self._scheduler.now()
+        self._deadline = self._now()
         self._scheduler.soon(self)
 
     def _reset(self, now: float) -> None:
@@ -283,6 +380,20 @@ class Player:
     def _wake(self) -> None:
         if self._done is not None and not self._done.done():
             self._done.set_result(None)
+
+
+def _plain_socket(transport: asyncio.Transport) -> int:
+    """The descriptor to which writes may go past the transport: none (-1) where it encrypts, or is not asyncio's own.
+
+    Such a write is what the transport would do itself, as long as its buffer is empty, which `writing_paused` tells
+    while the buffer's limit is 0.
+    """
+    if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
+        return -1
+    if transport.get_extra_info("sslcontext") is not None:
+        return -1
+    descriptor: int = transport.get_extra_info("socket").fileno()
+    return descriptor
 
 
 def _backwards(item: object, gap: float) -> TimelineError:

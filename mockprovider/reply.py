@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from functools import lru_cache
+from itertools import chain, groupby, islice
 from typing import Any, TypeAlias
 
 from mockprovider.errors import SettingError
@@ -36,6 +37,7 @@ __all__ = [
     "deltas",
     "paced",
     "plain_text",
+    "tool_call",
 ]
 
 # ---------------------------------------------------------------------------------------------------- the script
@@ -79,6 +81,11 @@ class ToolCall:
             return dumps(dict(self.arguments)).decode()
         except (TypeError, ValueError) as error:
             raise SettingError(f"tool call {self.name!r}: arguments are not JSON: {error}") from error
+
+
+def tool_call(name: str, /, **arguments: object) -> ToolCall:
+    """A call of the tool with these arguments: `tool_call("get_weather", city="Paris")`."""
+    return ToolCall(name, arguments)
 
 
 Part: TypeAlias = Text | Reasoning | Refusal | ToolCall
@@ -140,15 +147,30 @@ class Start:
 
 
 class TextDelta:
-    """Some answer text. tokens: how many tokens it counts for; pieces: those, where there are several."""
+    """Some answer text. tokens: how many tokens it counts for; pieces: those, where there are several.
 
-    __slots__ = ("choice", "pieces", "text", "tokens")
+    escaped: the text as the inside of a JSON string, for whoever needed it first to keep; None before.
+    """
+
+    __slots__ = ("choice", "escaped", "pieces", "text", "tokens")
 
     def __init__(self, text: str, choice: int = 0, tokens: int = 1, pieces: tuple[str, ...] | None = None) -> None:
         self.text = text
         self.choice = choice
         self.tokens = tokens
         self.pieces = pieces
+        self.escaped: bytes | None = None
+
+
+class TextRun:
+    """Some text deltas of one token each that are due together, as one item."""
+
+    __slots__ = ("choice", "deltas", "tokens")
+
+    def __init__(self, deltas: Sequence[TextDelta], choice: int = 0) -> None:
+        self.deltas = deltas
+        self.choice = choice
+        self.tokens = len(deltas)
 
 
 class ReasoningDelta(TextDelta):
@@ -216,13 +238,16 @@ def deltas(
     call_id: Callable[[int], str],
     max_tokens: int | None = None,
     stop: Sequence[str] = (),
-    tokens_per_payload: int = 1,
-) -> Iterator[Delta]:
+    tokens_per_payload: int | None = 1,
+    runs: bool = False,
+) -> Iterator[Delta | TextRun]:
     """One choice of the reply, step by step, ended by its limits as a provider ends it.
 
     call_id: makes the id of the n-th tool call that has none of its own. max_tokens counts every token: text,
     reasoning, refusal and tool arguments. A stop sequence ends the answer text before its first occurrence.
+    runs: answer text may come as runs of its deltas. tokens_per_payload: None is 1.
     """
+    tokens_per_payload = tokens_per_payload or 1
     yield Start(choice, type(reply.parts[0]) if reply.parts else None, reply.calls)
     left = max_tokens if max_tokens is not None else -1
     stopping = _Stopping(stop) if stop else None
@@ -236,15 +261,18 @@ def deltas(
                 yield ToolCallDelta(index, text, choice, tokens, pieces)
                 left -= tokens
         else:
+            stopped = stopping is not None and kind is Text
+            if left < 0 and tokens_per_payload == 1 and not stopped:
+                # The common case, without the bookkeeping of limits and groups.
+                for part in parts:
+                    said = _plain(_DELTAS[kind], part.text, choice)
+                    yield from _in_runs(said, choice) if runs and kind is Text else said
+                continue
             source: Iterable[str] = chain.from_iterable(map(cut, chain.from_iterable(map(_pieces, parts))))
-            if stopping is not None and kind is Text:
+            if stopped:
+                assert stopping is not None, "one is there"
                 source = stopping.before(source)
             made = _DELTAS[kind]
-            if left < 0 and tokens_per_payload == 1:
-                # The common case, without the bookkeeping of limits and groups.
-                for token in source:
-                    yield made(token, choice)
-                source = ()
             for text, tokens, pieces in _groups(source, tokens_per_payload, left):
                 yield made(text, choice, tokens, pieces)
                 left -= tokens
@@ -262,6 +290,32 @@ _DELTAS: dict[type[Part], type[TextDelta]] = {
     Reasoning: ReasoningDelta,
     Refusal: RefusalDelta,
 }
+
+
+_REMEMBERED = 16 * 1024
+"""Characters of a text whose deltas are remembered, so that a reply that is given again costs less."""
+
+
+def _plain(kind: type[TextDelta], text: str | Callable[[], Iterable[str]], choice: int) -> Iterable[TextDelta]:
+    """A text's deltas, one a token."""
+    if isinstance(text, str) and len(text) <= _REMEMBERED:
+        return _remembered(kind, text, choice)  # type: ignore[arg-type]  # mypy looks at instances, and this is a class
+    return (kind(token, choice) for piece in ((text,) if isinstance(text, str) else text()) for token in cut(piece))
+
+
+@lru_cache(maxsize=32)
+def _remembered(kind: type[TextDelta], text: str, choice: int) -> tuple[TextDelta, ...]:
+    return tuple(kind(token, choice) for token in cut(text))
+
+
+_RUN = 64
+"""Deltas of a run at most: what is rendered ahead of a client that does not read."""
+
+
+def _in_runs(deltas: Iterable[TextDelta], choice: int) -> Iterator[TextRun]:
+    source = iter(deltas)
+    while run := tuple(islice(source, _RUN)):
+        yield TextRun(run, choice)
 
 
 def _runs(parts: Iterable[Part]) -> Iterator[tuple[type[Part], list[Any]]]:
@@ -338,8 +392,8 @@ def _upto(tokens: Iterable[str], length: int) -> Iterator[str]:
 
 
 def paced(
-    choices: Sequence[Iterator[Delta]], timing: Timing, holds: Mapping[int, str]
-) -> Iterator[Timed[Delta | Control]]:
+    choices: Sequence[Iterator[Delta | TextRun]], timing: Timing, holds: Mapping[int, str]
+) -> Iterator[Timed[Delta | TextRun | Control]]:
     """The choices interleaved, one token-bearing step of each in turn, every step with its gap.
 
     The first step comes after the TTFT; each further token takes one ITL, and so does the end. A step that carries
@@ -350,6 +404,9 @@ def paced(
         yield 0.0, Hold(holds[0]), NOWHERE
     itl = timing.itl
     gap, sent = timing.ttft, 0
+    if len(choices) == 1 and not holds:
+        yield from _paced_alone(choices[0], timing)
+        return
     running = list(choices)
     while running:
         leads = True  # the first choice of a round takes the time; the others come with it
@@ -380,3 +437,20 @@ def paced(
             else:
                 running.remove(source)
         gap += itl()
+
+
+def _paced_alone(choice: Iterator[Delta | TextRun], timing: Timing) -> Iterator[Timed[Delta | TextRun | Control]]:
+    """The only choice, which is the common case, without the bookkeeping of turns and gates."""
+    itl = timing.itl
+    gap, sent = timing.ttft, 0
+    for delta in choice:
+        tokens = delta.tokens
+        if tokens:
+            if tokens > 1 and not timing.instant:
+                gap += sum(itl() for _ in range(tokens - 1))
+            yield gap, delta, (delta.choice, sent)
+            sent += tokens
+            gap = itl()
+        else:
+            yield gap, delta, (delta.choice, -1)
+            gap = 0.0

@@ -129,7 +129,9 @@ class LoopScheduler:
         self.now = time.monotonic
 
     def at(self, deadline: float, item: Scheduled) -> None:
-        key = _slot(deadline)
+        key = math.ceil(deadline / SLOT)  # `_slot`, in line: this runs for every write
+        if key * SLOT < deadline:
+            key += 1
         self._slots.add(key, item)
         if not self._draining and (self._armed is None or key < self._armed):
             self._arm(key)

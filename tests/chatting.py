@@ -67,10 +67,12 @@ def lower(
     relay: bool = False,
     chunked: bool = True,
     composed: bool = True,
+    bursts: bool = False,
 ) -> Iterator[Timed[Any]]:
     """A reply to a request as socket actions: what the server hands to its player.
 
-    composed: False lets every item take the long way, through one encoder after the other.
+    composed: False lets every item take the long way, through one encoder after the other. bursts: tokens that are due
+    together may be one item.
     """
     said = voice(asked, Reply.of(*parts), seed=seed)
     replies = [said.reply] * asked.choices
@@ -78,7 +80,7 @@ def lower(
     timing = Pacing.parse(pace).timing(Random(seed), asked.prompt_tokens)
     transfer = TransferEncoder(packing, chunked=chunked)
     if composed:
-        return render(DIALECT, said, replies, timing, Framing(packing, relay), transfer)
+        return render(DIALECT, said, replies, timing, Framing(packing, relay), transfer, bursts=bursts)
     source = paced(
         [
             deltas(

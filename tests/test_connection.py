@@ -754,13 +754,14 @@ async def _steady(source: Endless) -> int:
                 return before
 
 
-async def test_a_reader_that_does_not_read() -> None:
+@pytest.mark.parametrize("join", ["true", "false"])
+async def test_a_reader_that_does_not_read(join: str) -> None:
     """An endless reply waits for its reader: while he does not read, nothing is rendered and nothing piles up."""
     source = Endless()
     async with MockProvider() as provider:
         provider.on().reply(Text(source))
         async with tapping(provider.url, receive_buffer=65_536, reading=False) as tap:
-            await tap.send(post(ask()))
+            await tap.send(post(ask(), chunking(f"join={join}")))
             stopped = await _steady(source)
             (exchange,) = provider.exchanges
             held = exchange.sent.bytes
@@ -781,6 +782,29 @@ async def test_a_reader_that_does_not_read() -> None:
         await ended(provider)
         assert exchange.outcome == "client-left"
         await _until(lambda: source.closed)
+
+
+async def test_writes_that_the_kernel_takes_in_part() -> None:
+    """A reader that stops again and again gets every byte of a stream of unjoined writes, in order, and once."""
+    words = "".join(f" w{number}" for number in range(12_000))
+    async with MockProvider(reply=words) as provider:
+        async with tapping(provider.url, receive_buffer=4096, reading=False) as tap:
+            await tap.send(post(ask(), chunking("join=false")))
+            for _ in range(20):
+                seen = len(tap.data)
+                tap.resume()
+                await tap.until(lambda seen=seen: len(tap.data) > seen)  # type: ignore[misc]
+                tap.pause()
+                await asyncio.sleep(0.005)
+            tap.resume()
+            response = await tap.response()
+        said = [json.loads(line[6:]) for line in response.body.decode().split("\n\n") if line.startswith("data: {")]
+        assert "".join(each["choices"][0]["delta"].get("content") or "" for each in said) == words
+        (exchange,) = await ended(provider)
+        assert exchange.sent.bytes == len(tap.data) == sum(exchange.sent.sizes)
+        # Head, every event, `[DONE]` among them, and the last chunk: a write each.
+        assert exchange.sent.writes == len(response.chunks) + 2
+        assert exchange.sent.blocked > 0
 
 
 LEAVING = {

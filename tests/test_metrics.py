@@ -46,8 +46,8 @@ def test_the_page_counts_what_was_sent(mock_provider: MockProvider) -> None:
 def test_the_histogram_is_cumulative() -> None:
     """Each bucket counts the writes that were at most so late, the last one all."""
     metrics = Metrics()
-    for late in (0.0, 0.0005, 0.0006, 0.3, 5.0):
-        metrics.wrote(10, 2, late)
+    metrics.wrote(2, 20, 4, 0.0005)
+    metrics.wrote(3, 30, 6, 5.3006, [0.0006, 0.3, 5.0])
     found = samples(metrics.text())
     counts = [found[f'mockprovider_lateness_seconds_bucket{{le="{bound}"}}'] for bound in (*BOUNDS, "+Inf")]
     assert counts == [2, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5]
@@ -60,9 +60,9 @@ def test_workers_add_up() -> None:
     doubles = memoryview(bytearray(2 * SIZE * 8)).cast("d")
     places = [doubles[:SIZE], doubles[SIZE:]]
     first, second = (Metrics(place, places) for place in places)
-    first.wrote(100, 1, 0.0)
-    second.wrote(23, 1, 0.0)
-    second.began()
+    first.wrote(1, 100, 1, 0.0)
+    second.wrote(1, 23, 1, 0.0)
+    second.began(SentLog())
     assert first.text() == second.text()
     assert samples(first.text())["mockprovider_bytes_total"] == 123
     assert samples(first.text())["mockprovider_open_streams"] == 1

@@ -22,7 +22,7 @@ from mockprovider.gates import Gates
 from mockprovider.player import JOIN, TURN, Player
 from mockprovider.scheduler import SLOT, VirtualScheduler
 from mockprovider.timeline import NOWHERE, Close, Control, End, Hang, Hold, Reset, Timed
-from mockprovider.wire import Write
+from mockprovider.wire import Burst, Write
 
 GATE = "after-first-token"
 
@@ -370,14 +370,34 @@ ITEMS = st.one_of(
 SOURCES = st.lists(st.tuples(st.sampled_from([0.0, 0.0, 0.0004, 0.05]), ITEMS), max_size=20)
 
 
-@settings(deadline=None, max_examples=50)
-@given(SOURCES, st.sampled_from([0.0, 0.003, 0.2]), st.integers(3, 60))
-def test_any_timeline(items: list[tuple[float, Any]], late: float, room: int) -> None:
-    """For any timeline, lateness and reader: bytes in order, nothing early, promises alone, pauses kept, log exact."""
+def burst(source: Iterable[Timed[Any]]) -> Iterator[Timed[Any]]:
+    """The same with neighbours that are due together as one item."""
+
+    def kind(item: Any) -> str:
+        return "joins" if isinstance(item, bytes) else "alone" if item.apart == 0 else "promised"
+
+    run: list[Timed[Any]] = []
+    for timed in [*source, (1.0, b"", NOWHERE)]:
+        gap, item, _ = timed
+        if run and (gap or kind(item) != kind(run[0][1]) or kind(item) == "promised"):
+            first = run[0]
+            data = [item if isinstance(item, bytes) else item.data for _, item, _ in run]
+            yield first if kind(first[1]) == "promised" else (first[0], Burst(data, kind(first[1]) == "joins"), first[2])
+            run.clear()
+        run.append(timed)
+
+
+@settings(deadline=None, max_examples=100)
+@given(SOURCES, st.sampled_from([0.0, 0.003, 0.2]), st.integers(3, 60), st.booleans())
+def test_any_timeline(items: list[tuple[float, Any]], late: float, room: int, bursts: bool) -> None:
+    """For any timeline, lateness and reader: bytes in order, nothing early, promises alone, pauses kept, log exact.
+
+    All of it holds as well where neighbours that are due together come as one burst.
+    """
 
     async def check() -> None:
         source: list[Timed[Any]] = [(gap, item, (0, number)) for number, (gap, item) in enumerate(items)]
-        rig = Rig([*source, (0.0, End(), NOWHERE)], room=room)
+        rig = Rig([*(burst(source) if bursts else source), (0.0, End(), NOWHERE)], room=room)
         task = await rig.start()
         while not task.done():
             await rig.run(late=late)

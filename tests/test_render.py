@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mockprovider.pace import Chunking
 from mockprovider.reply import Reasoning, Refusal, Reply, Text, ToolCall, deltas
 from mockprovider.tokens import count
+from mockprovider.wire import Burst
 from tests.chatting import ask, body, chunks, content, events, lower, same_text, whole, wire
 
 TEXTS = st.text(
@@ -91,6 +92,32 @@ def test_both_ways_are_equal(
         ]
 
     assert actions(composed=True) == actions(composed=False)
+
+
+@settings(deadline=None, max_examples=150)
+@given(PARTS, FIELDS, CHUNKINGS, st.booleans())
+def test_bursts_are_their_pieces(parts: list[Any], fields: dict[str, Any], chunking: Chunking, relay: bool) -> None:
+    """Tokens that are due together come as fewer items, and the writes are the same, byte for byte."""
+    asked = ask(stream=True, **fields)
+
+    def writes(*, bursts: bool) -> list[tuple[float, str, bytes]]:
+        made: list[tuple[float, str, bytes]] = []
+        for gap, item, _ in lower(asked, Reply(tuple(parts)), chunking=chunking, relay=relay, bursts=bursts):
+            if isinstance(item, Burst):
+                name = "bytes" if item.joins else "Write"
+                made += [(0.0 if index else gap, name, piece) for index, piece in enumerate(item.pieces)]
+            else:
+                made.append((gap, type(item).__name__, item if isinstance(item, bytes) else getattr(item, "data", b"")))
+        return made
+
+    assert writes(bursts=True) == writes(bursts=False)
+
+
+def test_a_long_instant_text_comes_in_bursts() -> None:
+    """A text that is due at once costs one item for dozens of tokens, and none of them holds more than that."""
+    items = [item for _, item, _ in lower(ask(stream=True), "word " * 1000, bursts=True) if isinstance(item, Burst)]
+    assert len(items) < 40
+    assert {len(item.pieces) for item in items[1:-1]} == {64}
 
 
 @settings(deadline=None)

@@ -15,11 +15,13 @@ from typing import Any, TypeAlias
 
 from mockprovider import filler
 from mockprovider.cases import recipe
+from mockprovider.dialects.flavour import flavour
 from mockprovider.errors import NoMatchError, RequestError, SettingError
 from mockprovider.exchange import Exchange
 from mockprovider.jsontext import dumps
 from mockprovider.matching import Conditions, nearest_miss
 from mockprovider.pace import Chunking, Pacing
+from mockprovider.replay.reel import Show
 from mockprovider.reply import Part, Reasoning, Refusal, Reply, Text, ToolCall
 from mockprovider.schema import SchemaError, instance
 from mockprovider.seed import Seed
@@ -47,7 +49,8 @@ class Answer:
 
     says: None lets the reply be generated from the seed and the request. times: how often before the next answer's
     turn (None: the last answer for ever, any other once); pace, chunking: instead of the server's; faults: the chain
-    that is done to it. SettingError for a chain that cannot be.
+    that is done to it; recording: is played instead of a reply; flavour: whose chat completions it is like, instead of
+    the server's. SettingError for a chain that cannot be, and for an unknown flavour.
     """
 
     says: Saying | None = None
@@ -55,10 +58,14 @@ class Answer:
     pace: Pacing | None = None
     chunking: Chunking | None = None
     faults: str = ""
+    recording: Show | None = None
+    flavour: str = ""
 
     def __post_init__(self) -> None:
         if self.faults:
             recipe(self.faults)
+        if self.flavour != "":
+            flavour(self.flavour)
         times: object = self.times  # whoever gives it may not be checked for types
         if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
             raise SettingError(f"times: expected a whole number of at least 1, got {times!r}")
@@ -98,16 +105,25 @@ class Scenario:
     """The rules of one namespace. Without any rule, replies are generated from the seed and the request.
 
     rules: those it begins with, as a scenario file has them; reply: instead of generated replies; reply_tokens: how
-    long generated ones are at least. unmatched: why requests found no answer, newest last.
+    long generated ones are at least. unmatched: why requests found no answer, newest last. tables: the rules that were
+    given as data, as they were written.
     """
 
-    def __init__(self, rules: RuleSet = (), *, reply: Reply | None = None, reply_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        rules: RuleSet = (),
+        *,
+        tables: Sequence[Mapping[str, Any]] = (),
+        reply: Reply | None = None,
+        reply_tokens: int | None = None,
+    ) -> None:
         self.rules: list[Rule] = []
         self.reply = reply
         self.reply_tokens = reply_tokens
         self._made: OrderedDict[tuple[object, ...], tuple[Reply, ...]] = OrderedDict()
         self.unmatched: deque[str] = deque(maxlen=_UNMATCHED)
-        self._initial = tuple(rules)
+        self.tables: list[Mapping[str, Any]] = []
+        self._initial = tuple(rules), tuple(tables)
         self.reset()
 
     def add(self, conditions: Conditions, answer: Answer) -> Rule:
@@ -123,12 +139,19 @@ class Scenario:
     def clear(self) -> None:
         """Remove all rules, those it began with among them."""
         self.rules.clear()
+        self.tables.clear()
+
+    def restart(self, rules: RuleSet, tables: Sequence[Mapping[str, Any]]) -> None:
+        """Begin with these rules instead, as if it were new."""
+        self._initial = tuple(rules), tuple(tables)
+        self.reset()
 
     def reset(self) -> None:
         """The rules it began with, unused, and none else; no unmatched requests."""
         self.rules.clear()
         self.unmatched.clear()
-        for conditions, answers in self._initial:
+        rules, self.tables[:] = self._initial
+        for conditions, answers in rules:
             for answer in answers:
                 self.add(conditions, answer)
 

@@ -19,36 +19,52 @@ Every refusal is a SettingError that says where: the file, the rule's number, th
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from mockprovider.cases import recipe
+from mockprovider.dialects.flavour import FLAVOURS
 from mockprovider.errors import RequestError, SettingError, nearest
 from mockprovider.limits import Limits
 from mockprovider.matching import Conditions
 from mockprovider.pace import Chunking, Pacing
 from mockprovider.reply import Part, Reasoning, Refusal, Reply, Text, ToolCall
 from mockprovider.scenario import Answer, Said, request_error
+from mockprovider.tomltext import places
 
-__all__ = ["ANSWER_KEYS", "ERROR_KEYS", "REPLY_KEYS", "TOP_KEYS", "ScenarioFile", "load", "reply_from", "rule_from"]
+__all__ = [
+    "ANSWER_KEYS",
+    "ERROR_KEYS",
+    "REPLY_KEYS",
+    "TOP_KEYS",
+    "Problem",
+    "ScenarioFile",
+    "check",
+    "load",
+    "reply_from",
+    "rule_from",
+]
 
-TOP_KEYS = ("seed", "pace", "chunking", "faults", "limits", "models", "api_keys", "rule")
-ANSWER_KEYS = ("reply", "error", "times", "pace", "chunking", "faults")
+ANSWER_KEYS = ("reply", "error", "times", "pace", "chunking", "faults", "flavour")
 REPLY_KEYS = ("reasoning", "text", "refusal", "tool_calls", "parts", "finish")
 ERROR_KEYS = ("status", "message", "type", "param", "code", "headers")
 _PARTS: Mapping[str, type[Reasoning | Text | Refusal]] = {"reasoning": Reasoning, "text": Text, "refusal": Refusal}
 
 
 @contextmanager
-def _within(what: str) -> Iterator[None]:
-    """Say where a SettingError comes from."""
+def _within(what: str, *steps: str | int) -> Iterator[None]:
+    """Say where a SettingError comes from: in words, unless they say it already, and by keys and indices."""
     try:
         yield
     except SettingError as error:
-        raise SettingError(f"{what}: {error}") from error
+        placed = SettingError(f"{what}: {error}" if what else str(error))
+        placed.where = (*steps, *error.where)
+        raise placed from error
 
 
 def _table(value: object, allowed: Sequence[str]) -> Mapping[str, Any]:
@@ -56,7 +72,8 @@ def _table(value: object, allowed: Sequence[str]) -> Mapping[str, Any]:
         raise SettingError(f"expected a table, got {value!r}")
     for key in value:
         if key not in allowed:
-            raise SettingError(f"unknown key {key!r}{nearest(str(key), tuple(allowed))}")
+            with _within("", str(key)):
+                raise SettingError(f"unknown key {key!r}{nearest(str(key), tuple(allowed))}")
     return value
 
 
@@ -75,21 +92,31 @@ def rule_from(value: object, what: str = "rule") -> tuple[Conditions, list[Answe
     with _within(what):
         table = _table(value, ("match", "answers", *ANSWER_KEYS))
         match = table.get("match", {})
-        with _within("match"):
+        with _within("match", "match"):
             if not isinstance(match, Mapping):
                 raise SettingError(f"expected a table of conditions, got {match!r}")
-            conditions = Conditions(**match)
+            conditions = _conditions(match)
         if "answers" not in table:
             return conditions, [_answer({key: table[key] for key in ANSWER_KEYS if key in table})]
         if any(key in table for key in ANSWER_KEYS):
             raise SettingError("give either one answer's keys or `answers`, not both")
         answers = []
-        with _within("answers"):
+        with _within("answers", "answers"):
             listed = _list(table["answers"])
         for index, answer in enumerate(listed):
-            with _within(f"answers[{index}]"):
+            with _within(f"answers[{index}]", "answers", index):
                 answers.append(_answer(answer))
         return conditions, answers
+
+
+def _conditions(match: Mapping[str, Any]) -> Conditions:
+    try:
+        return Conditions(**match)
+    except SettingError:
+        for key, value in match.items():
+            with _within("", key):  # whichever cannot be, cannot be alone either
+                Conditions(**{key: value})
+        raise
 
 
 def _answer(value: object) -> Answer:
@@ -98,18 +125,15 @@ def _answer(value: object) -> Answer:
         raise SettingError("an error has no reply, pace or chunking")
     says: Said | None = None
     if "reply" in table:
-        with _within("reply"):
+        with _within("reply", "reply"):
             says = reply_from(table["reply"])
     elif "error" in table:
-        with _within("error"):
+        with _within("error", "error"):
             says = _error(table["error"])
-    return Answer(
-        says,
-        table.get("times"),
-        Pacing.parse(table["pace"]) if "pace" in table else None,
-        Chunking.parse(table["chunking"]) if "chunking" in table else None,
-        _chain(table),
-    )
+    pace, chunking, chain = _pace(table), _chunking(table), _chain(table) or ""
+    named = _flavour(table) or ""
+    with _within("", "times"):
+        return Answer(says, table.get("times"), pace, chunking, chain, flavour=named)
 
 
 def reply_from(value: object) -> Reply:
@@ -125,10 +149,10 @@ def reply_from(value: object) -> Reply:
     if table.keys() - {"parts", "finish"}:
         raise SettingError("give the parts either by name or as the list `parts`, not both")
     parts: list[Part] = []
-    with _within("parts"):
+    with _within("parts", "parts"):
         listed = _list(table["parts"])
     for index, part in enumerate(listed):
-        with _within(f"parts[{index}]"):
+        with _within(f"parts[{index}]", "parts", index):
             named = {"text": part} if isinstance(part, str) else part
             parts.extend(_parts(_table(named, (*_PARTS, "tool_calls"))))
     return Reply(tuple(parts), finish)
@@ -138,14 +162,15 @@ def _parts(table: Mapping[str, Any]) -> Iterator[Part]:
     for key, kind in _PARTS.items():
         if key in table:
             if not isinstance(table[key], str):
-                raise SettingError(f"{key}: expected a text, got {table[key]!r}")
+                with _within(key, key):
+                    raise SettingError(f"expected a text, got {table[key]!r}")
             yield kind(table[key])
     if "tool_calls" not in table:
         return
-    with _within("tool_calls"):
+    with _within("tool_calls", "tool_calls"):
         calls = _list(table["tool_calls"])
     for index, call in enumerate(calls):
-        with _within(f"tool_calls[{index}]"):
+        with _within(f"tool_calls[{index}]", "tool_calls", index):
             yield _call(_table(call, ("name", "arguments", "id")))
 
 
@@ -174,53 +199,143 @@ def _error(value: object) -> RequestError:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioFile:
-    """A scenario file, read and checked. Settings that the file does not name are None."""
+    """A scenario file, read and checked. Settings that the file does not name are None.
+
+    tables: the rules as they were written; SETTINGS: the names of what else there is.
+    """
+
+    SETTINGS: ClassVar[tuple[str, ...]] = (
+        "seed", "pace", "chunking", "faults", "flavour", "limits", "models", "api_keys",
+    )  # fmt: skip
 
     rules: tuple[tuple[Conditions, list[Answer]], ...]
+    tables: tuple[Mapping[str, Any], ...] = ()
     seed: int | None = None
     pace: Pacing | None = None
     chunking: Chunking | None = None
     faults: str | None = None
+    flavour: str | None = None
     limits: Limits | None = None
     models: tuple[str, ...] | None = None
     api_keys: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a scenario file. line, column: from 1, or None where the file as a whole is meant."""
+
+    path: Path
+    message: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        place = "" if self.line is None else f"{self.line}:{self.column}:"
+        return f"{self.path}:{place} {self.message}"
+
+
 def load(path: Path) -> ScenarioFile:
-    """Read a scenario file (TOML): `seed`, `pace`, `chunking`, `faults`, `limits`, `models`, `api_keys`, and tables
-    `[[rule]]`.
+    """Read a scenario file (TOML): the settings of `TOP_KEYS`, and tables `[[rule]]`.
 
-    Raises SettingError, with the file's name, for a file that cannot be read, is no TOML, or says something impossible.
+    Raises SettingError, with everything that is wrong, a line each, for a file that cannot be read, is no TOML, or says
+    something impossible.
     """
-    with _within(str(path)):
+    file, problems = check(path)
+    if file is None:
+        raise SettingError("\n".join(map(str, problems)))
+    return file
+
+
+def check(path: Path) -> tuple[ScenarioFile | None, tuple[Problem, ...]]:
+    """The file as `load` reads it, or None and all that is wrong with it, in the order of the file."""
+    try:
+        text = path.read_bytes().decode()
+        table = tomllib.loads(text)
+    except OSError as error:
+        return None, (Problem(path, str(error.strerror)),)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        place = _PLACED.search(str(error))
+        line, column = (int(place[1]), int(place[2])) if place else (None, None)
+        return None, (Problem(path, f"not TOML: {_PLACED.sub('', str(error))}", line, column),)
+    errors: list[SettingError] = []
+    file = _read(table, errors)
+    if not errors:
+        return file, ()
+    known = places(text)
+    return None, tuple(sorted((_problem(path, error, known) for error in errors), key=lambda it: (it.line, it.column)))
+
+
+_PLACED = re.compile(r" \(at line (\d+), column (\d+)\)")
+"""How tomllib says where."""
+
+
+def _problem(path: Path, error: SettingError, known: Mapping[tuple[str | int, ...], tuple[int, int]]) -> Problem:
+    where = error.where
+    while where not in known:  # what is missing stands where it should be
+        where = where[:-1]
+    return Problem(path, str(error), *known[where])
+
+
+def _read(table: Mapping[str, Any], errors: list[SettingError]) -> ScenarioFile:
+    """What a file says, as far as it can be; each key and each rule that cannot be is an error of its own."""
+    read: dict[str, Any] = {"rules": (), "tables": ()}
+    for key in table:
         try:
-            table = _table(tomllib.loads(path.read_bytes().decode()), TOP_KEYS)
-        except OSError as error:
-            raise SettingError(str(error.strerror)) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise SettingError(f"not TOML: {error}") from error
-        seed, rules = table.get("seed"), table.get("rule", [])
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-            raise SettingError(f"seed: expected a whole number, got {seed!r}")
-        if not isinstance(rules, list):
-            raise SettingError("rule: write each rule as a table [[rule]]")
-        return ScenarioFile(
-            rules=tuple(rule_from(rule, f"rule {index + 1}") for index, rule in enumerate(rules)),
-            seed=seed,
-            pace=Pacing.parse(table["pace"]) if "pace" in table else None,
-            chunking=Chunking.parse(table["chunking"]) if "chunking" in table else None,
-            faults=_chain(table) or None,
-            limits=Limits.parse(table["limits"]) if "limits" in table else None,
-            models=_names(table, "models"),
-            api_keys=_names(table, "api_keys"),
-        )
+            with _within("", key):
+                if key != "rule":
+                    _table({key: table[key]}, TOP_KEYS)
+                    read[key] = _TOP[key](table)
+                elif not isinstance(table[key], list):
+                    raise SettingError("rule: write each rule as a table [[rule]]")
+        except SettingError as error:
+            error.where = (key,)
+            errors.append(error)
+    rules = table.get("rule", [])
+    for index, rule in enumerate(rules if isinstance(rules, list) else []):
+        try:
+            with _within("", "rule", index):
+                read["rules"] += (rule_from(rule, f"rule {index + 1}"),)
+                read["tables"] += (rule,)
+        except SettingError as error:
+            errors.append(error)
+    return ScenarioFile(**read)
 
 
-def _chain(table: Mapping[str, Any]) -> str:
+def _seed(table: Mapping[str, Any]) -> int:
+    seed = table["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise SettingError(f"seed: expected a whole number, got {seed!r}")
+    return seed
+
+
+def _pace(table: Mapping[str, Any]) -> Pacing | None:
+    with _within("", "pace"):
+        return Pacing.parse(table["pace"]) if "pace" in table else None
+
+
+def _chunking(table: Mapping[str, Any]) -> Chunking | None:
+    with _within("", "chunking"):
+        return Chunking.parse(table["chunking"]) if "chunking" in table else None
+
+
+def _chain(table: Mapping[str, Any]) -> str | None:
+    """A chain of faults that can be; None for none."""
     chain = table.get("faults", "")
-    if not isinstance(chain, str):
-        raise SettingError(f"faults: expected a chain such as 'stall(after=3)+sse-crlf', got {chain!r}")
-    return chain
+    with _within("", "faults"):
+        if not isinstance(chain, str):
+            raise SettingError(f"faults: expected a chain such as 'stall(after=3)+sse-crlf', got {chain!r}")
+        if chain:
+            recipe(chain)
+    return chain or None
+
+
+def _flavour(table: Mapping[str, Any]) -> str | None:
+    """A flavour by its name. No file: rules come over the control API, too."""
+    name = table.get("flavour")
+    with _within("", "flavour"):
+        if name is not None and name not in FLAVOURS:
+            raise SettingError(f"unknown flavour {name!r}{nearest(str(name), list(FLAVOURS))}")
+    return name
 
 
 def _names(table: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
@@ -231,3 +346,18 @@ def _names(table: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
         if not all(isinstance(name, str) and name for name in names):
             raise SettingError(f"expected texts that are not empty, got {names!r}")
         return tuple(names)
+
+
+_TOP: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "seed": _seed,
+    "pace": _pace,
+    "chunking": _chunking,
+    "faults": _chain,
+    "flavour": _flavour,
+    "limits": lambda table: Limits.parse(table["limits"]),
+    "models": lambda table: _names(table, "models"),
+    "api_keys": lambda table: _names(table, "api_keys"),
+}
+"""How each setting of a file is read; `rule` besides."""
+
+TOP_KEYS = (*_TOP, "rule")

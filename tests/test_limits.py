@@ -281,7 +281,7 @@ def test_a_scenario_file_may_set_limits(tmp_path: Path) -> None:
     with MockProvider(scenario=file, limits="rpm=2") as provider:
         assert [ask(provider.url).status for _ in range(2)] == [200, 200]
     file.write_text('limits = "rpm=x"\n')
-    with pytest.raises(SettingError, match=r"scenario\.toml: limits: rpm: expected a whole number"):
+    with pytest.raises(SettingError, match=r"scenario\.toml:1:1: limits: rpm: expected a whole number"):
         MockProvider(scenario=file)
 
 

@@ -14,7 +14,7 @@ from mockprovider.errors import NoMatchError, RequestError, SettingError
 from mockprovider.matching import Conditions
 from mockprovider.reply import Reasoning, Refusal, Reply, Text, ToolCall
 from mockprovider.scenario import Answer, Scenario, request_error
-from mockprovider.scenario_file import load, rule_from
+from mockprovider.scenario_file import check, load, rule_from
 from mockprovider.seed import Seed
 from tests.asking import exchange
 
@@ -420,8 +420,68 @@ def test_a_file_that_cannot_be_used_is_named(text: str | None, said_: str, tmp_p
         path.write_bytes(text.encode("latin-1"))
     with pytest.raises(SettingError) as caught:
         load(path)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith(f"{path}:")
     assert said_ in str(caught.value)
+
+
+PROBLEMS = """\
+sede = 1
+pace = "warp"  # no such profile
+
+[[rule]]
+match = { model = "gpt-*", lastt = "weather" }
+
+[[rule]]
+answers = [
+    { reply = "fine" },
+    { reply = "late", faults = "stal(after=3)" },
+]
+times = 0
+
+[[rule]]
+reply = { text = "a", tool_calls = [{ name = 1 }] }
+times = "often"
+"""
+
+
+def test_every_problem_has_its_place(tmp_path: Path) -> None:
+    """All that is wrong is told at once: a line each, with line and column, and what is allowed."""
+    path = tmp_path / "scenario.toml"
+    path.write_text(PROBLEMS)
+    file, problems = check(path)
+    assert file is None
+    assert [(problem.line, problem.column) for problem in problems] == [(1, 1), (2, 1), (5, 28), (7, 1), (15, 37)]
+    said = [str(problem) for problem in problems]
+    assert said[0] == f"{path}:1:1: unknown key 'sede'; did you mean 'seed'?"
+    assert "allowed: fast, instant, official" in said[1]
+    assert "lastt" in said[2]
+    assert "did you mean 'last'" in said[2]
+    assert "give either one answer's keys or `answers`" in said[3]
+    assert said[4].endswith(
+        "rule 3: reply: tool_calls[0]: expected a name, arguments as a table or JSON text, and perhaps an id"
+    )
+    with pytest.raises(SettingError) as caught:
+        load(path)
+    assert str(caught.value).split("\n") == said
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("seed = 1\npace = = 2", (2, 8)),
+        ("[[rule]]\nfaults = 'stal'", (2, 1)),
+        ("[[rule]]\nanswers = [{}, { times = 0 }]", (2, 18)),
+        ("[[rule]]\nreply = { parts = ['a', { tetx = 'b' }] }", (2, 27)),
+        ("[[rule]]\nerror = { message = 'why' }", (2, 1)),
+        ("[[rule]]\n  [rule.match]\n  model = 3", (3, 3)),
+    ],
+)
+def test_a_problem_is_placed_at_its_key(text: str, place: tuple[int, int], tmp_path: Path) -> None:
+    """The place is the innermost key that is wrong, or the table that lacks one."""
+    path = tmp_path / "scenario.toml"
+    path.write_text(text)
+    _, [problem] = check(path)
+    assert (problem.line, problem.column) == place
 
 
 def test_a_folder_is_no_scenario_file(tmp_path: Path) -> None:

@@ -238,3 +238,40 @@ def test_whatever_bytes_a_request_has_it_can_be_described() -> None:
     made = Exchange(1, "", "POST", "/\udcff", "\udcfe", {"X": "\udcff"}, started=0.0, wall=0.0)
     made.body = b"\xff" + prompt()
     assert json.loads(json.dumps(made.describe()))["body"].startswith("\\xff{")
+
+
+# ------------------------------------------------------------------------------------------ pages of other origins
+
+PAGE = "http://localhost:5173"
+
+
+@pytest.fixture(scope="module")
+def choosy() -> Iterator[MockProvider]:
+    """A server whose answers only one origin's pages may read."""
+    with MockProvider(allow_origins=[PAGE], reply="a") as running:
+        yield running
+
+
+@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/nothing", "/with/reset(after=0)x/v1/chat/completions"])
+def test_only_the_allowed_origin_reads(choosy: MockProvider, method: str, path: str) -> None:
+    """A page of the allowed origin may read every answer, errors too; to others the browser shows none."""
+    for origin, readable in ((PAGE, PAGE), ("http://localhost:5174", None), ("null", None), (None, None)):
+        headers = {**JSON, **({"Origin": origin} if origin else {}), "Access-Control-Request-Method": "POST"}
+        answer = request(method, choosy.url + path, prompt(), headers)
+        assert answer.headers.get("Access-Control-Allow-Origin") == readable
+        assert answer.headers.get("Vary") == "Origin"
+
+
+def test_any_origin_reads_by_default(server: MockProvider) -> None:
+    """Without the setting every page may read, as every page may at the real providers that allow browsers."""
+    answer = request("POST", server.url + "/v1/chat/completions", prompt(), {**JSON, "Origin": PAGE})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Vary" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["localhost:5173", "http://localhost:5173/", "http://localhost/app", "*", ""])
+def test_what_is_no_origin(origin: str) -> None:
+    """An origin that no browser would send is refused when the server starts."""
+    with pytest.raises(SettingError, match="allow_origins"):
+        Settings(allow_origins=(origin,))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mockprovider.matching import contains, equals, glob, regex
     from mockprovider.pace import Chunking, Pacing
     from mockprovider.provider import MockProvider
-    from mockprovider.reply import Reasoning, Refusal, Reply, Text, ToolCall
+    from mockprovider.reply import Reasoning, Refusal, Reply, Text, ToolCall, tool_call
 
 __all__ = [
     "Chunking",
@@ -34,6 +34,7 @@ __all__ = [
     "equals",
     "glob",
     "regex",
+    "tool_call",
 ]
 
 _HOMES = {
@@ -52,6 +53,7 @@ _HOMES = {
     "equals": "matching",
     "glob": "matching",
     "regex": "matching",
+    "tool_call": "reply",
 }
 
 

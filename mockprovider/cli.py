@@ -17,9 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mockprovider import __version__
+from mockprovider.audit_cli import add_commands as add_audit
 from mockprovider.catalogue_cli import add_commands
 from mockprovider.errors import MockProviderError, SettingError
 from mockprovider.jsontext import dumps
+from mockprovider.record_cli import add_record_commands
+from mockprovider.recordings_cli import add_commands as add_recordings
+from mockprovider.replay_cli import add_replay
+from mockprovider.scenario_cli import add_check
 
 if TYPE_CHECKING:
     from mockprovider.exchange import Exchange
@@ -66,17 +71,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--rpm", type=int, metavar="N", help="requests a minute; more are answered with 429")
     serve.add_argument("--tpm", type=int, metavar="N", help="tokens a minute; more are answered with 429")
+    serve.add_argument("--flavour", metavar="NAME|FILE.toml", help="whose chat completions: openai, azure, groq, ...")
     serve.add_argument("--relay", action="store_true", default=None, help="write event: and id: lines, as relays do")
     serve.add_argument("--scenario", type=Path, metavar="FILE.toml", help="rules that say how to answer")
     serve.add_argument("--model", action="append", dest="models", metavar="NAME", help="accept only these models")
     serve.add_argument("--api-key", action="append", dest="api_keys", metavar="KEY", help="accept only these keys")
     serve.add_argument("--token", help="guards the control API; needed to listen beyond the loopback")
+    serve.add_argument(
+        "--allow-origin", action="append", dest="allow_origins", metavar="ORIGIN", help="pages that may read (any)"
+    )
+    serve.add_argument("--tls", action="store_true", default=None, help="speak HTTPS, with a certificate for this host")
     serve.add_argument("--allow-host", action="append", dest="allow_hosts", metavar="NAME", help="further Host names")
+    serve.add_argument("--recordings", type=Path, dest="shelf", metavar="DIR", help="play them, and save into it")
+    serve.add_argument("--no-console", action="store_false", dest="console", help="no page at /")
     serve.add_argument("--journal", type=Path, metavar="FILE", help="append each exchange as a line of JSON")
     serve.add_argument("--workers", type=int, default=1, metavar="N", help="processes that share the port (1)")
     serve.add_argument("--late-warning", type=float, metavar="SECONDS", help="report writes later than this (0.1)")
     serve.add_argument("--journal-limit", type=int, metavar="N", help="exchanges kept in memory (1000)")
     add_commands(commands)
+    add_check(commands)
+    add_record_commands(commands)
+    add_replay(commands)
+    add_audit(commands)
+    add_recordings(commands)
     return parser
 
 
@@ -97,6 +114,10 @@ def _serve(arguments: argparse.Namespace) -> int:
             "chunking",
             "faults",
             "relay",
+            "flavour",
+            "tls",
+            "console",
+            "shelf",
             "token",
             "journal_limit",
             "late_warning",
@@ -105,13 +126,16 @@ def _serve(arguments: argparse.Namespace) -> int:
     given["reply"] = _reply(arguments.reply)
     if arguments.rpm is not None or arguments.tpm is not None:
         given["limits"] = Limits(arguments.rpm, arguments.tpm)
-    for name in ("models", "api_keys", "allow_hosts"):
+    for name in ("models", "api_keys", "allow_hosts", "allow_origins"):
         values = getattr(arguments, name)
         given[name] = tuple(values) if values else None
     settings, scenario = settings_from(arguments.scenario, given)
     _raise_file_limit()
     if arguments.workers == 1:
-        return asyncio.run(_run(LoopServer(settings, scenario), arguments.journal, _announce))
+        server = LoopServer(settings, scenario)
+        if arguments.scenario is not None:
+            server.follow(arguments.scenario, lambda: settings_from(arguments.scenario, given))
+        return asyncio.run(_run(server, arguments.journal, _announce))
     return _serve_together(settings, scenario, arguments.workers, arguments.journal)
 
 
@@ -198,11 +222,24 @@ def _usage(server: LoopServer) -> str:
         "stream": True,
         "messages": [{"role": "user", "content": "Hello"}],
     }
-    words = ["curl", "-N", f"{url}/chat/completions", "-H", "content-type: application/json"]
+    trust = ["--cacert", str(server.certificate.authority)] if server.certificate is not None else []
+    words = ["curl", "-N", *trust, f"{url}/chat/completions", "-H", "content-type: application/json"]
     if settings.api_keys:
         words += ["-H", f"authorization: Bearer {settings.api_keys[0]}"]
     words += ["-d", json.dumps(body, ensure_ascii=False, separators=(",", ":"))]
-    return f"base URL: {url} (seed {server.handler.seed.value})\n{shlex.join(words)}"
+    lines = [f"base URL: {url} (seed {server.handler.seed.value})", shlex.join(words)]
+    if server.certificate is not None:
+        lines.insert(1, _trusting(server.certificate.authority))
+    return "\n".join(lines)
+
+
+def _trusting(authority: Path) -> str:
+    """How clients come to trust the certificate: by the variables that Python's and Node's libraries read."""
+    path = shlex.quote(str(authority))
+    return (
+        f"to trust it: export SSL_CERT_FILE={path} REQUESTS_CA_BUNDLE={path} NODE_EXTRA_CA_CERTS={path};"
+        f" in a browser, import {path} as an authority"
+    )
 
 
 class _JournalFile:

@@ -6,6 +6,7 @@ MockProviderError
 ├── RequestError          an HTTP request that the provider would refuse; carries status, code and parameter
 ├── NoMatchError          a request that no rule of its namespace answers
 ├── TimelineError         a stage of ours produced an impossible order of wire actions: a defect here
+├── RecordingError        a recording is damaged, of an unknown version, or cannot be read
 ├── WaitTimeoutError      the awaited exchanges did not come in time
 └── UnavailableError      the server could not start: port in use, address refused
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 __all__ = [
     "MockProviderError",
     "NoMatchError",
+    "RecordingError",
     "RequestError",
     "SettingError",
     "TimelineError",
@@ -29,7 +31,12 @@ class MockProviderError(Exception):
 
 
 class SettingError(MockProviderError, ValueError):
-    """A setting says something impossible; the message names the setting and what is allowed."""
+    """A setting says something impossible; the message names the setting and what is allowed.
+
+    where: in data that was read, the keys and indices that lead to it, from the outermost.
+    """
+
+    where: tuple[str | int, ...] = ()
 
 
 class RequestError(MockProviderError):
@@ -65,6 +72,10 @@ class NoMatchError(MockProviderError):
 
 class TimelineError(MockProviderError):
     """A stage produced wire actions in an order that cannot be performed; a defect of ours."""
+
+
+class RecordingError(MockProviderError, ValueError):
+    """A recording is damaged, of an unknown version, or cannot be read; the message names the file and the line."""
 
 
 class WaitTimeoutError(MockProviderError, TimeoutError):

@@ -40,6 +40,7 @@ class Gates:
 
     def __init__(self) -> None:
         self._closed: dict[str, dict[Callable[[], None], None]] = {}
+        self._own: dict[str, dict[Callable[[], None], None]] = {}
 
     def __contains__(self, gate: str) -> bool:
         return _SYNONYMS.get(gate, gate) in self._closed
@@ -70,13 +71,23 @@ class Gates:
         """How many streams wait at each closed gate."""
         return {gate: len(waiting) for gate, waiting in self._closed.items()}
 
+    def shut(self, gate: str) -> None:
+        """Close a gate of one stream alone, under a name that no position has."""
+        self._own.setdefault(gate, {})
+
+    def open(self, gate: str) -> None:
+        """Open such a gate, if it is closed."""
+        for resume in self._own.pop(gate, ()):
+            resume()
+
     def wait(self, gate: str, resume: Callable[[], None]) -> bool:
         """Call `resume` when the gate opens; False if it is open already."""
-        if gate not in self._closed:
+        waiting = self._closed.get(gate, self._own.get(gate))
+        if waiting is None:
             return False
-        self._closed[gate][resume] = None
+        waiting[resume] = None
         return True
 
     def leave(self, gate: str, resume: Callable[[], None]) -> None:
         """Wait no longer."""
-        self._closed.get(gate, {}).pop(resume, None)
+        self._closed.get(gate, self._own.get(gate, {})).pop(resume, None)

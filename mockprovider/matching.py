@@ -8,9 +8,9 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 from mockprovider.errors import SettingError, nearest
 from mockprovider.exchange import Exchange
@@ -18,6 +18,7 @@ from mockprovider.exchange import Exchange
 __all__ = [
     "FIELDS",
     "Conditions",
+    "GivenConditions",
     "Matcher",
     "Mismatch",
     "contains",
@@ -127,11 +128,16 @@ def _matcher(field: str, value: Any) -> Matcher:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One condition that a request does not meet."""
+    """One condition that a request does not meet: as texts, and as values where a value was expected.
+
+    wanted, found: what was compared for equality, or None.
+    """
 
     field: str
     expected: str
     got: str
+    wanted: Any = None
+    found: Any = None
 
     def __str__(self) -> str:
         return f"{self.field}: expected {self.expected}, got {self.got}"
@@ -170,6 +176,33 @@ FIELDS: Mapping[str, tuple[str, Callable[[Exchange], Any]]] = {
 Besides these, `headers` maps header names, and `body` maps JSON paths such as `tools[0].function.name`.
 """
 _ANY = ("messages", "tools")
+_KINDS: Mapping[str, type] = dict.fromkeys(("path", "model", "messages", "last", "tools"), str) | {
+    "stream": bool,
+    "tool_result": bool,
+    "turn": int,
+}
+"""What a field's value is: a matcher for another kind of value could never match, and is refused."""
+
+Predicate: TypeAlias = Callable[[Any], Any]
+
+
+class GivenConditions(TypedDict, total=False):
+    """The conditions of a rule, as they may be given: a value, a matcher, or a function of the value. See `FIELDS`.
+
+    A bare text is a glob for path, model and tools, and a part of the text for messages and last. headers and body map
+    header names and JSON paths to the same.
+    """
+
+    path: str | Matcher | Predicate | None
+    model: str | Matcher | Predicate | None
+    stream: bool | Matcher | Predicate | None
+    messages: str | Matcher | Predicate | None
+    last: str | Matcher | Predicate | None
+    tools: str | Matcher | Predicate | None
+    tool_result: bool | Matcher | Predicate | None
+    turn: int | Matcher | Predicate | None
+    headers: Mapping[str, str | Matcher | Predicate] | None
+    body: Mapping[str, Any] | None
 
 
 class Conditions:
@@ -192,9 +225,11 @@ class Conditions:
                     raise SettingError(f"{name}: expected a mapping of names to values, got {value!r}")
                 into = self._headers if name == "headers" else self._body
                 for key, inner in value.items():
-                    into[str(key)] = _named(f"{name}[{key}]", inner)
+                    into[str(key)] = _named(f"{name}[{key}]", inner, str if name == "headers" else None)
+                    if name == "body":
+                        _steps(str(key))
             elif name in FIELDS:
-                self._fields[name] = _named(name, value)
+                self._fields[name] = _named(name, value, _KINDS[name])
             else:
                 raise SettingError(f"unknown condition {name!r}{nearest(name, (*FIELDS, 'headers', 'body'))}")
 
@@ -219,7 +254,8 @@ class Conditions:
         for name, matcher in self._fields.items():
             got = FIELDS[name][1](exchange)
             if not (_any_of(got, matcher) if name in _ANY else matcher(got)):
-                found.append(Mismatch(name, str(matcher), _shorten(got)))
+                wanted = matcher.value if matcher.kind == "equals" else None
+                found.append(Mismatch(name, str(matcher), _shorten(got), wanted, got))
         for name, matcher in self._headers.items():
             value = exchange.headers.get(name)
             if value is None or not matcher(value):
@@ -235,20 +271,32 @@ class Conditions:
             yield Mismatch("body", "JSON", "something else")
             return
         for path, matcher in self._body.items():
-            try:
-                value = _at(document, path)
-            except LookupError:
-                yield Mismatch(f"body[{path}]", str(matcher), "absent")
-                continue
-            if not matcher(value):
-                yield Mismatch(f"body[{path}]", str(matcher), _shorten(value))
+            values = list(_at(document, _steps(path)))
+            if not _any_of(values, matcher):
+                got = "absent" if not values else _shorten(values[0] if "*" not in _steps(path) else values)
+                wanted = matcher.value if matcher.kind == "equals" else None
+                yield Mismatch(f"body[{path}]", str(matcher), got, wanted, values[0] if len(values) == 1 else None)
 
 
-def _named(field: str, value: Any) -> Matcher:
+def _named(field: str, value: Any, kind: type | None) -> Matcher:
+    """The matcher that a value stands for. SettingError, with the field's name, where it can never match."""
     try:
-        return _matcher(field, value)
+        matcher = _matcher(field, value)
     except SettingError as error:
         raise SettingError(f"{field}: {error}") from error
+    if kind is not None and matcher.kind != "satisfies":
+        given = matcher.value
+        fits = isinstance(given, kind) and isinstance(given, bool) == (kind is bool)
+        if not fits or (kind is not str and matcher.kind != "equals"):
+            raise SettingError(f"{field}: expected {_EXPECTED[kind]}, got {matcher}, which can never match")
+    return matcher
+
+
+_EXPECTED: Mapping[type, str] = {
+    str: "a text, or a matcher or function of one",
+    bool: "true or false",
+    int: "a whole number",
+}
 
 
 def _identity(matcher: Matcher) -> tuple[str, str]:
@@ -256,18 +304,44 @@ def _identity(matcher: Matcher) -> tuple[str, str]:
 
 
 _INDEX = re.compile(r"-?[0-9]{1,9}")
+_STEP = re.compile(r"""\.?(?P<name>[^.\[\]"]+)|\[(?P<index>-?[0-9]{1,9}|\*)\]|\["(?P<quoted>[^"]*)"\]""")
 
 
-def _at(document: Any, path: str) -> Any:
-    """The value at a path such as `tools[0].function.name`. LookupError where there is none."""
-    for step in re.findall(r"[^.\[\]]+", path):
-        if isinstance(document, list) and _INDEX.fullmatch(step):
-            document = document[int(step)]
-        elif isinstance(document, dict):
-            document = document[step]
-        else:
-            raise LookupError(step)
-    return document
+def _steps(path: str) -> tuple[str, ...]:
+    """The steps of a path such as `tools[0].function.name`; `*` stands for every element.
+
+    Names with dots or brackets are quoted: `metadata["a.b"]`. A `$` in front, as JSONPath has it, is allowed.
+    SettingError where it is no path.
+    """
+    rest = path.removeprefix("$").removeprefix(".") if path.startswith("$") else path
+    steps: list[str] = []
+    at = 0
+    while at < len(rest):
+        match = _STEP.match(rest, at)
+        if match is None or (match[0].startswith(".") and not at):
+            raise SettingError(f'body: {path!r} is no path: expected names, .name, [0], [*] or ["name"]')
+        steps.append(next(part for part in match.groups() if part is not None))
+        at = match.end()
+    if not steps:
+        raise SettingError(f'body: {path!r} is no path: expected names, .name, [0], [*] or ["name"]')
+    return tuple(steps)
+
+
+def _at(document: Any, steps: tuple[str, ...]) -> Iterator[Any]:
+    """The values at a path, one for each element where it has a `*`; none where there is nothing."""
+    if not steps:
+        yield document
+        return
+    step, rest = steps[0], steps[1:]
+    if isinstance(document, dict):
+        if step in document:
+            yield from _at(document[step], rest)
+    elif isinstance(document, list):
+        if step == "*":
+            for element in document:
+                yield from _at(element, rest)
+        elif _INDEX.fullmatch(step) and -len(document) <= int(step) < len(document):
+            yield from _at(document[int(step)], rest)
 
 
 def nearest_miss(exchange: Exchange, candidates: Iterable[tuple[str, Conditions]]) -> str:

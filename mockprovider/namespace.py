@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Protocol
+from typing import Any, Protocol
 
 from mockprovider.exchange import Journal
 from mockprovider.faults.base import Fault
 from mockprovider.gates import Gates
+from mockprovider.levers import UNTOUCHED
 from mockprovider.limits import Limiter, Limits
+from mockprovider.replay.library import Deck
 from mockprovider.scenario import Scenario
 
 __all__ = ["Namespace", "Playing"]
@@ -35,8 +37,9 @@ class Playing(Protocol):
 class Namespace:
     """The state of one namespace. To be used on the server's loop.
 
-    players: the streams under way; errors: what went wrong on the server's side, newest last; closed: True once its
-    test or user is done with it.
+    players: the streams under way; steerings: how each is steered, by exchange; levers: what was set by hand; errors:
+    what went wrong on the server's side, newest last; closed: True once its test or user is done with it; deck: the
+    recordings that answer here, if any.
     """
 
     def __init__(self, id: str, scenario: Scenario, journal: Journal) -> None:
@@ -45,15 +48,21 @@ class Namespace:
         self.journal = journal
         self.gates = Gates()
         self.players: set[Playing] = set()
+        self.steerings: dict[int, Any] = {}
+        self.levers = UNTOUCHED
         self.errors: deque[str] = deque(maxlen=_ERRORS)
         self.closed = False
+        self.deck: Deck | None = None
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._attempts: OrderedDict[tuple[str, bytes], int] = OrderedDict()
         self._limiters: OrderedDict[tuple[str, Limits], Limiter] = OrderedDict()
 
-    def recognise(self, body: bytes) -> tuple[bytes, int]:
-        """The body's digest, and how many requests with this body came before."""
-        digest = blake2b(body, digest_size=16).digest()
+    def recognise(self, body: bytes, identity: bytes = b"") -> tuple[bytes, int]:
+        """The body's digest, and how many requests with this body came before.
+
+        identity: what makes requests with the same body different ones.
+        """
+        digest = blake2b(body, digest_size=16, key=identity and blake2b(identity).digest()).digest()
         ordinal = self._seen.pop(digest, 0)
         self._seen[digest] = ordinal + 1
         if len(self._seen) > _BODIES:
@@ -93,9 +102,12 @@ class Namespace:
         self.journal.clear()
         self.errors.clear()
         self.gates = Gates()
+        self.levers = UNTOUCHED
         self._seen.clear()
         self._attempts.clear()
         self._limiters.clear()
+        if self.deck is not None:
+            self.deck.reset()
 
     def stop(self) -> None:
         """End the streams that are still open."""

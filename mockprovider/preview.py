@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from itertools import islice
 from typing import Any
 
-from mockprovider.cases import Case, Recipe, recipe_of
-from mockprovider.dialects import DIALECTS
+from mockprovider.cases import TEXT, Case, Recipe, recipe, recipe_of
+from mockprovider.dialects import DIALECTS, TABLE
 from mockprovider.dialects.base import Ask, Dialect, Voice
-from mockprovider.errors import RequestError
+from mockprovider.dialects.routing import Target
+from mockprovider.errors import RequestError, SettingError, nearest
 from mockprovider.faults.applied import Applied
 from mockprovider.faults.base import Asked, Context
 from mockprovider.limits import Limiter, Limits
@@ -28,9 +29,9 @@ from mockprovider.reply import Reply
 from mockprovider.scenario_file import reply_from
 from mockprovider.seed import Seed
 from mockprovider.timeline import Close, Control, End, Ending, HalfClose, Hang, Hold, Reset, Timed
-from mockprovider.wire import Head, SocketItem, TransferEncoder, Write
+from mockprovider.wire import Burst, Head, SocketItem, TransferEncoder, Write
 
-__all__ = ["Attempt", "attempts", "lines"]
+__all__ = ["Attempt", "attempts", "lines", "preview"]
 
 _SEED = Seed(1)
 _WALL = 1_767_225_600.0
@@ -73,6 +74,27 @@ def attempts(case: Case) -> list[Attempt]:
     return found
 
 
+def preview(*, dialect: str, reply: object, faults: str, pace: str) -> Iterator[tuple[float, bytes, str]]:
+    """A streamed reply of that dialect as gaps, bytes and, for what is no bytes, what happens, without a server.
+
+    reply: as rules have it, None: the catalogue's; faults, pace: as everywhere. SettingError for what cannot be.
+    """
+    if dialect not in {known.name for known in DIALECTS}:
+        raise SettingError(f"unknown dialect {dialect!r}{nearest(dialect, [known.name for known in DIALECTS])}")
+    case = Case("preview", "preview", "", "deliver", "", "", "", dialect=dialect, reply=reply, pace=pace or None)
+    asked = recipe(faults) if faults else Recipe("")
+    made = replace(asked, reply=TEXT if reply is None and asked.reply is None else reply or asked.reply)
+    if pace:
+        made = replace(made, pace=Pacing.parse(pace))
+    for gap, item, _ in _to_its_end(_timeline(case, made, 1)):
+        if isinstance(item, Hold):
+            yield gap, b"", f"waits at the gate {item.gate}"
+        elif isinstance(item, Control):
+            yield gap, b"", _ENDINGS[type(item)]
+        else:
+            yield gap, item.data if isinstance(item, Write) else item, ""
+
+
 def _to_its_end(timeline: Iterator[Timed[Any]]) -> Iterator[Timed[Any]]:
     """What the player would perform of it: all up to the first ending."""
     for timed in timeline:
@@ -83,12 +105,13 @@ def _to_its_end(timeline: Iterator[Timed[Any]]) -> Iterator[Timed[Any]]:
 
 def _timeline(case: Case, made: Recipe, attempt: int) -> Iterator[Timed[Any]]:
     dialect = next(dialect for dialect in DIALECTS if case.dialect in (dialect.name, "any"))
-    headers, body = dialect.sample("Hello", stream="non-streaming" not in case.needs)
-    ask = dialect.parse(body, headers)
+    url, headers, body = dialect.sample("Hello", stream="non-streaming" not in case.needs)
+    target = _target(url)
+    ask = dialect.parse(body, headers, target)
     if made.ask:
         ask = ask.overridden(made.ask)
     reply = reply_from(made.reply)
-    applied, ask = _applied(dialect, case, made, ask, reply, attempt)
+    applied, ask = _applied(dialect, target, case, made, ask, reply, attempt)
     replies = (reply,) * ask.choices
     chunking = made.chunking or Chunking()
     transfer = TransferEncoder(chunking)
@@ -96,7 +119,7 @@ def _timeline(case: Case, made: Recipe, attempt: int) -> Iterator[Timed[Any]]:
     if response is not None:
         shown, content = response.headers, response.body
         if response.error is not None:
-            worded, content = dialect.error(response.error, "req_" + _SEED.hex(32, "ids", "request", attempt))
+            worded, content = dialect.error(response.error, "req_" + _SEED.hex(32, "ids", "request", attempt), target)
             shown = (*worded, *shown)
         head = Head(response.status, replaced((_DATE,), shown), response.reason)
         return message(head, content or b"", transfer, applied, sized=not response.chunked)
@@ -107,7 +130,17 @@ def _timeline(case: Case, made: Recipe, attempt: int) -> Iterator[Timed[Any]]:
     )
 
 
-def _applied(dialect: Dialect, case: Case, made: Recipe, ask: Ask, reply: Reply, attempt: int) -> tuple[Applied, Ask]:
+def _target(url: str) -> Target:
+    """What a path, perhaps with a query, stands for."""
+    path, _, query = url.partition("?")
+    match = TABLE.find("POST", path, {})
+    assert match is not None, "a dialect's sample is for one of its endpoints"
+    return TABLE.target(path, query, match)
+
+
+def _applied(
+    dialect: Dialect, target: Target, case: Case, made: Recipe, ask: Ask, reply: Reply, attempt: int
+) -> tuple[Applied, Ask]:
     """The faults that strike, and the request as they have it."""
 
     def admit(rpm: int | None, tpm: int | None) -> Admission:
@@ -120,9 +153,10 @@ def _applied(dialect: Dialect, case: Case, made: Recipe, ask: Ask, reply: Reply,
             stream=ask.stream,
             tokens=lambda: planned_tokens((reply,) * ask.choices, ask),
             dialect=dialect.name,
+            framing=dialect.framing(ask),
             error=lambda kind, message: dialect.error_object(RequestError(500, message, kind=kind)),
             wall=_WALL,
-            asked=Asked("", case.name, dialect.path, "", {"Host": "127.0.0.1:8000"}),
+            asked=Asked("", case.name, target.path, target.query, {"Host": "127.0.0.1:8000"}),
             chain=made.faults,
             admit=admit,
         )
@@ -170,6 +204,7 @@ def _item(clock: float, item: SocketItem | Control) -> Iterator[str]:
     elif isinstance(item, Control):
         yield f"{clock:8.3f} ═ {_ENDINGS[type(item)]}"
     else:
+        assert not isinstance(item, Burst), "bursts are for the player alone"
         mark, data = ("┃", item.data) if isinstance(item, Write) else ("│", item)
         lead = f"{clock:8.3f} {mark} "
         for line in visible(data):

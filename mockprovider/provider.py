@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from mockprovider.asserting import pictured, unmet
 from mockprovider.cases import get
-from mockprovider.errors import MockProviderError, NoMatchError, SettingError, nearest
+from mockprovider.errors import MockProviderError, NoMatchError, SettingError, WaitTimeoutError, nearest
 from mockprovider.exchange import Exchange
 from mockprovider.limits import Limits
-from mockprovider.matching import Conditions
+from mockprovider.matching import Conditions, GivenConditions
 from mockprovider.namespace import Namespace
 from mockprovider.pace import Chunking, Pacing
+from mockprovider.pathology import Client, Pathology, select, survival
+from mockprovider.replay.library import Deck, Library, Recordings
 from mockprovider.reply import Reply
+from mockprovider.resilience import findings
 from mockprovider.scenario import Answer
 from mockprovider.scenario_file import ScenarioFile, load
 from mockprovider.settings import GivenSettings, Settings
+from mockprovider.verdict import Told
 from mockprovider.when import When
 
 if TYPE_CHECKING:
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
     from mockprovider.server.listeners import Listeners
     from mockprovider.server.runner import LoopServer, ThreadServer
 
-__all__ = ["MockProvider", "environment", "settings_from"]
+__all__ = ["CaughtError", "MockProvider", "environment", "settings_from"]
 
 T = TypeVar("T")
 
@@ -51,16 +57,21 @@ class MockProvider:
         self._thread: ThreadServer | None = None
         self._inner: LoopServer | None = None
         self._opened: Namespace | None = None
+        self._shares = False
         self._app: web.Application | None = None
         self._started = False
+        self._told: list[tuple[int, Told]] = []
 
     @classmethod
     def on_shared(cls, thread: ThreadServer) -> MockProvider:
-        """A provider in a new namespace of a server that is running already; `close` closes the namespace alone."""
+        """A provider in a new namespace of a server that is running already; `close` closes the namespace alone.
+
+        The namespace is opened when something is first asked of it.
+        """
         made = cls.__new__(cls)
         made._settings, made._scenario, made._app = thread.server.settings, None, None
         made._thread, made._inner, made._started = thread, thread.server, True
-        made._opened = thread.call(thread.server.handler.open)
+        made._opened, made._shares, made._told = None, True, []
         return made
 
     # ------------------------------------------------------------------------------------------ lifetime
@@ -86,13 +97,28 @@ class MockProvider:
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        if self._opened is not None:
-            id = self._opened.id
-            # Somebody may have closed it through the control API.
-            thread.call(lambda: thread.server.handler.close(id) if id in thread.server.handler.namespaces else None)
-            thread.call(lambda: None)  # by now every stream that was ended is written down
-        else:
+        if not self._shares:
             thread.stop()
+        elif self._opened is not None:
+            opened, handler = self._opened, thread.server.handler
+
+            def leave() -> bool:
+                streaming = bool(opened.players)
+                if opened.id in handler.namespaces:  # else somebody closed it through the control API
+                    handler.close(opened.id)
+                return streaming
+
+            if self._untouched:  # it needs nobody's turn to go
+                handler.namespaces.pop(opened.id, None)
+                opened.close()
+            elif thread.call(leave):
+                thread.call(lambda: None)  # by now every stream that was ended is written down
+
+    def finish(self) -> None:
+        """Close it, then raise what `check` raises, as the fixture does after a test."""
+        self.close()
+        if self._opened is not None or not self._shares:
+            self.check()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -156,11 +182,30 @@ class MockProvider:
 
     @property
     def _running(self) -> Namespace:
-        return self._in_loop.handler.default if self._opened is None else self._opened
+        if self._opened is None:
+            if not self._shares:
+                return self._in_loop.handler.default
+            if self._thread is None:
+                raise MockProviderError("this MockProvider was closed before anything was asked of it")
+            self._opened = self._in_loop.handler.open()
+        return self._opened
+
+    @property
+    def _untouched(self) -> bool:
+        """Whether nobody but this thread has had to do with the namespace: then its state may be changed from here."""
+        journal = self._running.journal
+        return self._shares and not journal and not journal.dropped and not self._in_loop.has_ports(self._running.id)
 
     def _call(self, function: Callable[[], T]) -> T:
         """Run on the server's loop: there now, or from another thread, after all that the loop has begun."""
         return self._thread.call(function) if self._thread is not None else function()
+
+    def _early(self, function: Callable[[], object]) -> None:
+        """Run it at once where no request has come yet, which saves a change of threads; else as `_call` does."""
+        if self._untouched:
+            function()
+        else:
+            self._call(function)
 
     # ------------------------------------------------------------------------------------------ where it is
 
@@ -171,6 +216,12 @@ class MockProvider:
         return self._in_loop.url + prefix
 
     @property
+    def authority(self) -> Path | None:
+        """What clients must trust where this server speaks TLS: a certificate in PEM. None where it does not."""
+        kept = self._in_loop.certificate
+        return None if kept is None else kept.authority
+
+    @property
     def openai_url(self) -> str:
         """The base URL for OpenAI's SDKs, with `/v1`."""
         return self.url + "/v1"
@@ -178,6 +229,16 @@ class MockProvider:
     @property
     def anthropic_url(self) -> str:
         """The base URL for Anthropic's SDKs, which add `/v1` themselves."""
+        return self.url
+
+    @property
+    def gemini_url(self) -> str:
+        """The base URL for Google's SDK, which adds `/v1beta` itself."""
+        return self.url
+
+    @property
+    def ollama_url(self) -> str:
+        """The host for Ollama's SDK, which adds `/api` itself."""
         return self.url
 
     def case_url(self, name: str, *, seconds: float | None = None, first: int | None = None) -> str:
@@ -210,18 +271,23 @@ class MockProvider:
         return listeners
 
     @property
+    def _speed(self) -> float:
+        return self._settings.speed
+
+    @property
     def seed(self) -> int:
         """The seed from which everything random is drawn."""
         return self._in_loop.handler.seed.value
 
     def env(self) -> dict[str, str]:
-        """Environment variables that make OpenAI's and Anthropic's SDKs, and programs built on them, talk to it."""
+        """Environment variables that make the SDKs of OpenAI, Anthropic, Google, Groq and Ollama, litellm, and programs
+        built on them, talk to it."""
         keys = self._settings.api_keys
         return environment(self.openai_url, self.anthropic_url, keys[0] if keys else None)
 
     # ------------------------------------------------------------------------------------------ rules
 
-    def on(self, **conditions: Any) -> When:
+    def on(self, **conditions: Unpack[GivenConditions]) -> When:
         """Begin a rule: `provider.on(model="gpt-*", messages=contains("weather")).reply("Sunny")`.
 
         Conditions: path, model, stream, messages, last, tools, tool_result, turn, headers, body; see
@@ -230,11 +296,35 @@ class MockProvider:
         return When(self._add, Conditions(**conditions))
 
     def _add(self, conditions: Conditions, answer: Answer) -> None:
-        self._call(lambda: self._running.scenario.add(conditions, answer))
+        self._early(lambda: self._running.scenario.add(conditions, answer))
+
+    def replay(self, recordings: str | Path | Recordings, **settings: Any) -> None:
+        """From now on, answer with these recordings what they are for, before any rule.
+
+        recordings: a folder; settings: those of `mockprovider.replay.library.Recordings`, by name. RecordingError for
+        a folder or a file that cannot be read, SettingError for what cannot be.
+        """
+        chosen = Recordings.of({"folder": recordings, **settings} if settings else recordings)
+        library = Library(chosen)
+
+        def put() -> None:
+            self._running.deck = Deck(library)
+
+        self._call(put)
+
+    @property
+    def unplayed(self) -> list[str]:
+        """The names of the recordings that nobody has asked for yet."""
+        deck = self._running.deck
+        return [] if deck is None else self._call(lambda: deck.unplayed)
 
     def reset(self) -> None:
-        """Forget rules, exchanges and gates, and end open streams: only a scenario file's rules remain, unused."""
+        """Forget rules, exchanges, gates and statements, and end open streams.
+
+        Only a scenario file's rules remain, unused.
+        """
         self._call(self._running.reset)
+        self._told.clear()
 
     # ------------------------------------------------------------------------------------------ what happened
 
@@ -290,6 +380,128 @@ class MockProvider:
         namespace.errors.clear()
         return taken
 
+    # ------------------------------------------------------------------------------------------ what the program says
+
+    def delivered(self, text: str, *, error: BaseException | str | None = None, cancelled: bool = False) -> None:
+        """State what the program delivered in the exchanges since the last statement, for `assert_resilient`.
+
+        text: what its caller got; error: what it raised or reported besides, None for success; cancelled: it stopped
+        reading on purpose, so the beginning of the text is enough.
+        """
+        self._tell(Told(text, _worded(error), cancelled, time.monotonic()))
+
+    @contextmanager
+    def expect_stream_error(self, *errors: type[Exception]) -> Iterator[CaughtError]:
+        """The program in this block must raise, as it must where a stream is cut: `with ... as caught: caught.error`.
+
+        errors: which exceptions count (any but AssertionError where none is given); others pass through.
+        AssertionError, with what was sent, where nothing is raised.
+        """
+        __tracebackhide__ = True
+        caught, counted = CaughtError(), errors or (Exception,)
+        try:
+            yield caught
+        except counted as error:
+            if not errors and isinstance(error, AssertionError):
+                raise
+            caught.error = error
+            self._tell(Told(None, _worded(error), False, time.monotonic()))
+            return
+        seen = self.exchanges
+        wanted = " or ".join(error.__name__ for error in errors) or "an error"
+        raise AssertionError(
+            "\n".join([f"expected {wanted}, and the program went on as if all was well", *pictured(seen)])
+        )
+
+    def _tell(self, told: Told) -> None:
+        def note() -> None:
+            journal = self._running.journal
+            self._told.append((journal.dropped + len(journal), told))
+
+        self._call(note)
+
+    def assert_requested(self, times: int | None = None, **conditions: Unpack[GivenConditions]) -> list[Exchange]:
+        """The exchanges whose requests meet the conditions, which are those of `on`.
+
+        times: exactly so many, 0 for none; None: at least one. AssertionError otherwise, with the nearest request and
+        what differs. SettingError for an unknown condition.
+        """
+        __tracebackhide__ = True
+        wanted = Conditions(**conditions)
+        met, why = unmet(self.exchanges, wanted, times)
+        if why is not None:
+            raise AssertionError(why)
+        return met
+
+    def assert_resilient(
+        self,
+        *,
+        ignore: Collection[str] = (),
+        most_attempts: int = 6,
+        patience: float = 60.0,
+        timeout: float = 0.5,
+    ) -> None:
+        """The program, which has ended, did what a resilient client does; see `mockprovider.resilience.RULES`.
+
+        What the test said by `delivered` and `expect_stream_error` counts; without it, the wire alone is judged, on
+        which an error that was raised looks like one that was swallowed. ignore: rules that do not count;
+        most_attempts: of one request; patience: seconds that a client may be asked to wait; timeout: seconds that
+        open streams have to end. AssertionError with all findings; SettingError for an unknown rule;
+        MockProviderError where it would have to wait on its own loop.
+        """
+        __tracebackhide__ = True
+        found: list[str] = []
+        self._settle(timeout)
+        exchanges = self.exchanges
+        begin = 0
+        open_end: list[tuple[int, Told | None]] = [*self._told, (self.dropped + len(exchanges), None)]
+        for end, told in open_end:
+            part = exchanges[max(0, begin - self.dropped) : max(0, end - self.dropped)]
+            begin = end
+            found += map(
+                str, findings(part, told, ignore=ignore, most_attempts=most_attempts, patience=patience) if part else ()
+            )
+        if found:
+            lines = [f"the program is not resilient: {len(found)} finding{'s' * (len(found) > 1)}"]
+            raise AssertionError("\n".join([*lines, *(f"  {finding}" for finding in found), *pictured(exchanges)]))
+
+    def _settle(self, timeout: float) -> None:
+        """Give streams that their client has just left the time to end."""
+        waiting = [exchange for exchange in self.exchanges if exchange.outcome is None]
+        if not waiting:
+            return
+        if self._thread is None or self._thread.here:
+            raise MockProviderError(f"first `await wait_for_async(...)` the end of {waiting[0]!r}")
+        with suppress(WaitTimeoutError):
+            self.wait_for(len(self.exchanges), timeout=timeout)
+
+    def assert_survives(
+        self,
+        client: Client,
+        *patterns: str,
+        legal: bool | None = None,
+        can: str | Collection[str] = (),
+        dialect: str = "openai-chat",
+    ) -> None:
+        """The client does what the catalogue expects of it, in every case that is chosen.
+
+        client: called with a base URL (with `/v1` for OpenAI's dialects), streams one prompt, and returns the text or
+        raises; it may be a coroutine function. patterns, legal, can, dialect: see `mockprovider.pathology.select`.
+        AssertionError with the cases that it did not survive; SettingError where no case is chosen.
+        """
+        __tracebackhide__ = True
+        chosen = [self.pathology(case.name, dialect=dialect) for case in select(patterns, legal, can, dialect)]
+        lost = [why for pathology in chosen if (why := survival(pathology, client)) is not None]
+        if lost:
+            raise AssertionError(f"the client did not survive {len(lost)} of {len(chosen)} cases:\n" + "\n".join(lost))
+
+    def pathology(self, name: str, *, dialect: str = "openai-chat") -> Pathology:
+        """A case of the catalogue as it happens here: where, for how long, and what is expected of a client.
+
+        dialect: that of the client. SettingError for an unknown name and for a case that is not available.
+        """
+        return Pathology(get(name), self.case_url(name), dialect, self._speed, lambda: self.exchanges)
+
     # ------------------------------------------------------------------------------------------ gates
 
     def hold(self, gate: str) -> None:
@@ -297,7 +509,7 @@ class MockProvider:
 
         gate: `before-head`, `after-first-token`, `after-token-N` or `before-end`. SettingError for another.
         """
-        self._call(lambda: self._running.gates.hold(gate))
+        self._early(lambda: self._running.gates.hold(gate))
 
     def release(self, gate: str) -> int:
         """Open a gate; returns how many streams waited there. SettingError for a gate that nobody holds."""
@@ -318,6 +530,20 @@ class MockProvider:
             self._call(lambda: self._running.gates.release(gate) if gate in self._running.gates else 0)
 
 
+class CaughtError:
+    """What `expect_stream_error` caught. error: the exception; None until it was raised."""
+
+    error: Exception | None = None
+
+
+def _worded(error: BaseException | str | None) -> str | None:
+    """An error in words, with where its type comes from."""
+    if error is None or isinstance(error, str):
+        return error
+    kind = type(error)
+    return f"{kind.__module__}.{kind.__qualname__}: {error}"
+
+
 async def _no_continue(request: web.Request) -> None:
     """The handler itself tells a client that waits for it to send its body."""
 
@@ -327,7 +553,7 @@ def settings_from(scenario: str | Path | None, given: Mapping[str, Any]) -> tupl
     file = load(Path(scenario)) if scenario is not None else None
     chosen: dict[str, Any] = {}
     if file is not None:
-        for name in ("seed", "pace", "chunking", "faults", "limits", "models", "api_keys"):
+        for name in ScenarioFile.SETTINGS:
             if getattr(file, name) is not None:
                 chosen[name] = getattr(file, name)
     chosen.update((name, value) for name, value in given.items() if value is not None)
@@ -336,6 +562,7 @@ def settings_from(scenario: str | Path | None, given: Mapping[str, Any]) -> tupl
         ("chunking", Chunking.parse),
         ("limits", Limits.parse),
         ("reply", Reply.of),
+        ("recordings", Recordings.of),
     ):
         if name in chosen:
             chosen[name] = parse(chosen[name])
@@ -349,17 +576,52 @@ def settings_from(scenario: str | Path | None, given: Mapping[str, Any]) -> tupl
 def environment(openai_url: str, anthropic_url: str, key: str | None = None) -> dict[str, str]:
     """Environment variables for programs that are to talk to these base URLs, and to bypass proxies for the loopback.
 
-    What `NO_PROXY` says already is kept.
+    openai_url: ends with `/v1`; anthropic_url: without; key: instead of a dummy. What `NO_PROXY` says already is kept.
     """
     said = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
     hosts = [host.strip() for host in said.split(",") if host.strip()]
     direct = ",".join(dict.fromkeys([*hosts, "localhost", "127.0.0.1", "::1"]))
     return {
-        "OPENAI_BASE_URL": openai_url,
-        "OPENAI_API_BASE": openai_url,
-        "OPENAI_API_KEY": key or "sk-mockprovider",
-        "ANTHROPIC_BASE_URL": anthropic_url,
-        "ANTHROPIC_API_KEY": key or "sk-mockprovider",
+        **dict.fromkeys(_WITH_V1, openai_url),
+        **dict.fromkeys(_ROOTS, anthropic_url),
+        **dict.fromkeys(_KEYS, key or "sk-mockprovider"),
         "NO_PROXY": direct,
         "no_proxy": direct,
     }
+
+
+_WITH_V1 = (
+    "OPENAI_BASE_URL",
+    "OPENAI_API_BASE",  # litellm, LangChain, LlamaIndex, and openai before 1.0
+    "MISTRAL_BASE_URL",  # LangChain
+    "MISTRAL_API_BASE",  # litellm, as the next four
+    "GROQ_API_BASE",
+    "DEEPSEEK_API_BASE",
+    "OPENROUTER_API_BASE",
+    "XAI_API_BASE",
+)
+"""Variables that hold a base URL with `/v1`."""
+
+_ROOTS = (
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_API_BASE",  # litellm
+    "GOOGLE_GEMINI_BASE_URL",  # google-genai
+    "GEMINI_API_BASE",  # litellm
+    "GROQ_BASE_URL",  # groq, which adds /openai/v1
+    "OLLAMA_HOST",  # ollama
+    "OLLAMA_API_BASE",  # litellm
+)
+"""Variables that hold a base URL without `/v1`; the clients add their own paths."""
+
+_KEYS = (
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "MISTRAL_API_KEY",
+    "GROQ_API_KEY",
+    "DEEPSEEK_API_KEY",
+    "OPENROUTER_API_KEY",
+    "XAI_API_KEY",
+)
+"""Variables that hold a key, without which the clients would not start."""

@@ -1,7 +1,7 @@
 """What is left of a rate limit, and how each provider says so in headers.
 
 Sources: the providers' pages on rate limits (OpenAI and Groq write durations as Go does, Azure whole seconds,
-Anthropic RFC 3339 timestamps, OpenRouter milliseconds since the epoch).
+Anthropic RFC 3339 timestamps, OpenRouter milliseconds since the epoch); Mistral's and Together's are as recorded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 STYLES = ("openai", "azure", "anthropic", "openrouter")
-"""Whose headers there are. Groq's are OpenAI's."""
+"""Whose headers a fault may ask for. Groq's are OpenAI's; flavours have those of Mistral and Together, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def limit_headers(style: str, allowance: Allowance, wall: float) -> tuple[tuple[
 
 
 def _headers(style: str, allowance: Allowance, wall: float) -> Iterator[tuple[str, str]]:
-    named = (("requests", allowance.requests), ("tokens", allowance.tokens))
+    named = (("requests", allowance.requests), ("tokens", allowance.tokens)) if style != "none" else ()
     for what, counter in named:
         if counter is None:
             continue
@@ -128,6 +128,16 @@ def _headers(style: str, allowance: Allowance, wall: float) -> Iterator[tuple[st
                 reset = str(math.ceil((wall + counter.reset) * 1000))
                 yield from (("X-RateLimit-Limit", limit), ("X-RateLimit-Remaining", remaining))
                 yield "X-RateLimit-Reset", reset
+        elif style == "mistral":
+            if what == "tokens":  # Mistral tells of tokens alone
+                minute = (("limit-minute", limit), ("remaining-minute", remaining))
+                yield from ((f"ratelimitbysize-{key.partition('-')[0]}", value) for key, value in minute)
+                yield "ratelimitbysize-reset", str(math.ceil(counter.reset))
+                yield from ((f"x-ratelimitbysize-{key}", value) for key, value in minute)
+        elif style == "together":
+            suffix = "" if what == "requests" else "-tokens"
+            yield from ((f"x-ratelimit-limit{suffix}", limit), (f"x-ratelimit-remaining{suffix}", remaining))
+            yield f"x-ratelimit-reset{suffix}", str(math.ceil(counter.reset))
         else:
             reset = str(math.ceil(counter.reset)) if style == "azure" else go_duration(counter.reset)
             yield f"x-ratelimit-limit-{what}", limit
@@ -136,7 +146,9 @@ def _headers(style: str, allowance: Allowance, wall: float) -> Iterator[tuple[st
 
 
 def style_of(dialect: str) -> str:
-    """Whose headers go with the replies of a dialect."""
+    """Whose headers go with the replies of a dialect; `none`: it has none."""
+    if dialect.startswith(("gemini", "ollama")):
+        return "none"
     return "anthropic" if dialect.startswith("anthropic") else "openai"
 
 

@@ -22,31 +22,44 @@ if TYPE_CHECKING:
 PACKAGE = Path(mockprovider.__file__).parent
 
 LAYERS = (
-    ("errors", "jsontext", "metrics", "scheduler", "seed", "timeline", "tokens"),
-    ("filler", "gates", "pace", "payload", "quota", "schema"),
-    ("limits", "reply", "wire"),
-    ("dialects", "framing"),
+    ("errors", "jsontext", "metrics", "scheduler", "seed", "timeline", "tokens", "tomltext"),
+    ("filler", "gates", "guard", "pace", "payload", "quota", "schema"),
+    ("limits", "recording", "reply", "wire"),
+    ("dialects", "framing", "redaction"),
     ("exchange", "faults", "memo"),
-    ("cases", "matching", "player", "render"),
-    ("scenario", "settings"),
-    ("namespace", "scenario_file", "when"),
-    ("preview", "server"),
-    ("catalogue_cli", "provider"),
+    ("cases", "matching", "player", "render", "replay", "wiretext"),
+    ("asserting", "scenario", "settings", "verdict"),
+    ("resilience", "scenario_file", "when"),
+    ("levers", "preview"),
+    ("console", "namespace"),
+    ("server",),
+    ("pathology",),
+    ("catalogue_cli", "provider", "show"),
+    ("audit", "exporters", "importers"),
+    ("audit_cli", "record_cli", "recording_plugin", "recordings_cli", "replay_cli", "scenario_cli"),
     ("pytest_plugin", "cli"),
     ("__main__",),
 )
 """The rooms, lowest first: a module or folder imports rooms of lower layers, and modules of its own room, alone."""
 
-ROOM_OF_THIRD_PARTIES = {"aiohttp": {"server", "provider"}, "pytest": {"pytest_plugin"}}
-LAZY = {"provider"}
-"""Rooms that may import aiohttp inside functions, and for type checkers, alone."""
+ROOM_OF_THIRD_PARTIES = {
+    "aiohttp": {"server", "provider"},
+    "pytest": {"pytest_plugin"},
+    "trustme": {"server"},
+    "yaml": {"exporters", "importers"},
+}
+LAZY = {"exporters", "importers", "provider"}
+"""Rooms that may import third parties inside functions, and for type checkers, alone."""
 
 TELLS_TIME = {"time.time", "time.time_ns", "time.localtime", "time.gmtime", "datetime.now", "datetime.today"} | {
     "datetime.utcnow",
     "date.today",
 }
 DRAWS = {"os.urandom", "uuid.uuid1", "uuid.uuid4"}
-MAY_TELL_TIME = {"server"}
+MAY_TELL_TIME = {
+    "server",
+    "audit",  # the date of a report
+}
 MAY_DRAW = {
     "server",  # the seed itself, where none is given
     "memo",  # marks that no reply holds; they are replaced before anything is sent
@@ -228,6 +241,7 @@ PUBLIC = {
     "equals",
     "glob",
     "regex",
+    "tool_call",
 }
 
 

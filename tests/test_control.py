@@ -46,7 +46,7 @@ class Api:
         data, headers = (None, {}) if body is None else (json.dumps(body), JSON)
         answer = request(method, f"{self.base}/_mock{path}", data, headers)
         described(method, path, answer, expected=status)
-        return answer.json if path != "/metrics" else answer.body.decode()
+        return answer.body.decode() if path in ("/metrics", "/scenario.toml") else answer.json
 
 
 def described(method: str, path: str, answer: Answer, *, expected: int | None = None) -> None:
@@ -100,7 +100,11 @@ def test_every_call_of_the_page_answers(api: Api, server: MockProvider) -> None:
     """Each call that the page describes answers with success, in the default namespace and in a named one."""
     bodies = {"/rules": {"reply": "a"}, "/hold": {"gate": "before-end"}, "/release": {"gate": "before-end"}}
     ids = {"/cases/{id}": "sse-crlf", "/listeners/{id}": LISTENERS[0]}
+    # What steers an open stream, saves one, or never ends, is asked in tests/test_console.py.
+    elsewhere = {"live", "recordings_save"}
     for route in ROUTES:
+        if route.name in elsewhere or route.name.startswith("streams_"):
+            continue
         path, body = route.path, bodies.get(route.path, {})
         if path == "/namespaces/{id}":
             path = "/namespaces/" + Api(server.url)("POST", "/namespaces")["id"]
@@ -108,7 +112,7 @@ def test_every_call_of_the_page_answers(api: Api, server: MockProvider) -> None:
             path = path.replace("{id}", ids[path])
         elif path == "/exchanges/wait":
             ask(api.base)
-        document = api(route.method, path, body if route.method == "POST" else None)
+        document = api(route.method, path, body if route.method in ("POST", "PUT") else None)
         if route.path == "/namespaces" and route.method == "POST":
             api("DELETE", f"/namespaces/{document['id']}")
 
@@ -479,8 +483,8 @@ bodies = st.dictionaries(
 def test_no_body_makes_a_defect(path: str, body: dict[str, Any], server: MockProvider) -> None:
     """Whatever JSON is sent to a call, the answer is success or a refusal as the page describes them, never a 500."""
     answer = request("POST", f"{server.url}/_mock{path}", json.dumps(body), JSON)
-    assert answer.status in (200, 201, 400), answer.body
-    described("POST", path, answer, expected=400 if answer.status == 400 else None)
+    assert answer.status in (200, 201, 400, 409), answer.body
+    described("POST", path, answer, expected=answer.status if answer.status >= 400 else None)
     for namespace in Api(server.url)("GET", "/namespaces"):
         if namespace["id"]:
             Api(server.url)("DELETE", f"/namespaces/{namespace['id']}")

@@ -28,6 +28,7 @@ from mockprovider.errors import MockProviderError, RequestError, SettingError, W
 from mockprovider.exchange import Exchange
 from mockprovider.namespace import Namespace
 from mockprovider.scenario_file import rule_from
+from mockprovider.server.console import Console, page
 from mockprovider.server.handler import Handler
 from mockprovider.server.listeners import Listeners, Misbehaviour
 from mockprovider.server.routes import JSON, ROUTES, Route, openapi
@@ -44,7 +45,7 @@ _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 class Call:
     """One call: the namespace it is about, its query and body, and the last step of its path where that is free.
 
-    origin: how the caller reaches the server, such as `http://127.0.0.1:8000`.
+    origin: how the caller reaches the server, such as `http://127.0.0.1:8000`; request: as it came.
     """
 
     namespace: Namespace
@@ -52,6 +53,7 @@ class Call:
     body: Mapping[str, Any]
     id: str
     origin: str
+    request: web.BaseRequest
 
 
 class Control:
@@ -59,11 +61,20 @@ class Control:
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
+        self._console = Console(handler)
+
+    async def page(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        """The console's page, or one of its files. It holds no data, so it needs no token."""
+        if not self._handler.settings.host_allowed(request.headers.get("Host")):
+            return _refuse(421, "the Host header is not one of this server's names; see --allow-host")
+        return page(path, request) or _refuse(404, f"the console has no file {path}")
 
     async def handle(
         self, request: web.BaseRequest, namespace: Namespace | None, path: str, query: str
     ) -> web.StreamResponse:
         """Answer a request whose path, without the namespace's prefix, begins with `/_mock`."""
+        if path.startswith("/_mock/console/") and self._handler.settings.console and request.method in ("GET", "HEAD"):
+            return await self.page(request, path)
         try:
             self._guard(request)
             if namespace is None:
@@ -75,14 +86,17 @@ class Control:
                     f"this server has {self._handler.workers} workers, which share no rules, exchanges or gates;"
                     " start it with one to use them",
                 )
-            body = await self._body(request) if request.method == "POST" else {}
+            body = await self._body(request) if request.method in ("POST", "PUT") else {}
             _known(body, route.body, "the body")
             asked = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
             _known(asked, route.query, "the query")
-            answer: Callable[[Call], Any] = getattr(self, "_" + route.name)
-            document = answer(Call(namespace, asked, body, id, f"{request.scheme}://{request.host}"))
+            answer: Callable[[Call], Any] = getattr(self._console, route.name, None) or getattr(self, "_" + route.name)
+            origin = f"{request.scheme}://{request.host}"
+            document = answer(Call(namespace, asked, body, id, origin, request))
             if isinstance(document, Awaitable):
                 document = await document
+            if isinstance(document, web.StreamResponse):
+                return document
             if isinstance(document, str):
                 return web.Response(text=document, content_type=route.media, headers=_HEADERS)
             return web.json_response(document, status=route.status, headers=_HEADERS)
@@ -154,10 +168,16 @@ class Control:
             "pace": str(handler.settings.pace),
             "chunking": str(handler.settings.chunking),
             "namespaces": len(handler.namespaces),
-            "streams": sum(len(namespace.players) for namespace in handler.namespaces.values()),
+            "streams": sum(len(namespace.players) for namespace in list(handler.namespaces.values())),
             "strays": len(handler.strays),
             "workers": handler.workers,
         }
+
+    def _scenario(self, call: Call) -> Any:
+        followed = self._handler.reloader
+        if followed is None:
+            return {"file": None, "loaded": None, "problems": []}
+        return {"file": str(followed.path), "loaded": followed.loaded, "problems": list(followed.problems)}
 
     def _metrics(self, call: Call) -> str:
         return self._handler.metrics.text()
@@ -166,7 +186,7 @@ class Control:
         return openapi()
 
     def _namespaces_list(self, call: Call) -> Any:
-        return [_described(namespace) for namespace in self._handler.namespaces.values()]
+        return [_described(namespace) for namespace in list(self._handler.namespaces.values())]
 
     def _namespaces_open(self, call: Call) -> Any:
         id = call.body.get("id")
@@ -190,6 +210,7 @@ class Control:
         conditions, answers = rule_from(call.body)
         for answer in answers:
             rule = call.namespace.scenario.add(conditions, answer)
+        call.namespace.scenario.tables.append(call.body)
         return rule.describe()
 
     def _rules_clear(self, call: Call) -> Any:

@@ -7,25 +7,29 @@ only so are status line, chunk framing and ending ours to decide.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from aiohttp import web
 
 from mockprovider.cases import Recipe, recipe
-from mockprovider.dialects import DIALECTS
-from mockprovider.dialects.base import Dialect, Voice
-from mockprovider.dialects.openai_models import model_list, model_object, not_listed
-from mockprovider.errors import MockProviderError, NoMatchError, RequestError, SettingError
+from mockprovider.dialects import FLAVOURS, TABLE, flavoured
+from mockprovider.dialects.base import Dialect, Inquiry, Voice
+from mockprovider.dialects.routing import Match
+from mockprovider.errors import MockProviderError, NoMatchError, RequestError, SettingError, nearest
 from mockprovider.exchange import Exchange, Journal
 from mockprovider.faults.applied import NONE, Applied
 from mockprovider.faults.base import Asked, Context, Response
 from mockprovider.faults.grammar import from_segment
+from mockprovider.levers import UNTOUCHED
 from mockprovider.limits import Limits, request_tokens
 from mockprovider.memo import Memo
 from mockprovider.metrics import Metrics
@@ -33,28 +37,31 @@ from mockprovider.namespace import Namespace
 from mockprovider.pace import Chunking, Pacing
 from mockprovider.player import Player
 from mockprovider.quota import Admission, limit_headers, rate_limited, style_of
+from mockprovider.recording import samples
 from mockprovider.render import Framing, message, planned_tokens, render, replaced
+from mockprovider.replay.library import Deck, Library, Query, reel_of
+from mockprovider.replay.reel import Reel, Show
 from mockprovider.scenario import Answer, Scenario
-from mockprovider.scenario_file import reply_from
+from mockprovider.scenario_file import ScenarioFile, reply_from
 from mockprovider.seed import Seed
-from mockprovider.server.turn import Turn, get_methods, preflight
+from mockprovider.server.haste import hastened, sooner
+from mockprovider.server.replaying import asked_request, overlaid, played, unmatched
+from mockprovider.server.steering import Steering
+from mockprovider.server.turn import Turn, preflight
 from mockprovider.settings import Settings
 from mockprovider.timeline import NOWHERE, End, Timed
 from mockprovider.wire import Head, TransferEncoder
 
 if TYPE_CHECKING:
-    from mockprovider.scenario_file import ScenarioFile
     from mockprovider.scheduler import LoopScheduler
     from mockprovider.server.control import Control
     from mockprovider.server.listeners import Listeners
+    from mockprovider.server.reload import Reloader
     from mockprovider.server.workers import Workers
 
 __all__ = ["Handler"]
 
 logger = logging.getLogger("mockprovider")
-
-_ERRORS = DIALECTS[0]
-"""Whose shape an error has where the path tells nothing."""
 
 _WARN_EVERY = 10.0
 """Seconds between two warnings of lateness."""
@@ -83,11 +90,12 @@ _KEEP, _DROP = Written(keep=True), Written(keep=False)
 class Handler:
     """Answers requests; one for each server and loop. Holds the namespaces.
 
-    control, scheduler and listeners are set by whoever runs it; ended: called with every exchange that has ended;
-    active: how many requests are being answered.
+    control, reloader, scheduler and listeners are set by whoever runs it; ended: called with every exchange that has
+    ended; active: how many requests are being answered.
     """
 
     control: Control
+    reloader: Reloader | None = None
 
     def __init__(
         self, settings: Settings, scenario: ScenarioFile | None = None, workers: Workers | None = None
@@ -105,27 +113,49 @@ class Handler:
         self.listeners: Listeners | None = None
         self.ended: Callable[[Exchange], None] | None = None
         self._scenario = scenario
-        self._opened = 0
+        self._numbers = count(1)
         self._stopped = False
         self._exchanges = 0
-        self._dialects = {path: dialect for dialect in DIALECTS for path in (dialect.path, *dialect.asides)}
         self._memo = Memo()
+        self.library = None if settings.recordings is None else Library(settings.recordings)
         self.default = self.open("")
 
     # ------------------------------------------------------------------------------------------ namespaces
 
     def open(self, id: str | None = None) -> Namespace:
-        """A new namespace, under a name of its own if none is given. SettingError where the name is taken."""
+        """A new namespace, under a name of its own if none is given. SettingError where the name is taken.
+
+        With a name of its own, from any thread: whoever goes through the namespaces goes through a copy.
+        """
         if id in self.namespaces:
             raise SettingError(f"namespace {id!r} is open already")
         while id is None or id in self.namespaces:
-            self._opened += 1
-            id = f"n{self._opened}"
-        rules = self._scenario.rules if self._scenario else ()
-        scenario = Scenario(rules, reply=self.settings.reply, reply_tokens=self.settings.reply_tokens)
+            id = f"n{next(self._numbers)}"
+        scenario = Scenario(
+            self._scenario.rules if self._scenario else (),
+            tables=self._scenario.tables if self._scenario else (),
+            reply=self.settings.reply,
+            reply_tokens=self.settings.reply_tokens,
+        )
         namespace = Namespace(id, scenario, Journal(self.settings.journal_limit))
+        if self.library is not None:
+            namespace.deck = Deck(self.library)
         self.namespaces[id] = namespace
         return namespace
+
+    def reload(self, settings: Settings, scenario: ScenarioFile | None) -> None:
+        """Answer by another scenario file from now on; what is under way goes on.
+
+        settings: of these, only what a file can say is taken. The default namespace begins with the new rules anew;
+        others keep theirs, and those that are opened from now on get the new ones.
+        """
+        said = {name: getattr(settings, name) for name in ScenarioFile.SETTINGS if name != "seed"}
+        self.settings = replace(self.settings, **said)
+        if settings.seed is not None:
+            self.seed, self.seeded = Seed(settings.seed), True
+        self._scenario = scenario
+        self._memo = Memo()
+        self.default.scenario.restart(scenario.rules if scenario else (), scenario.tables if scenario else ())
 
     def close(self, id: str) -> None:
         """Close a namespace and end its streams; what still comes for it is a stray."""
@@ -136,7 +166,7 @@ class Handler:
     def stop(self) -> None:
         """End every stream, for good."""
         self._stopped = True
-        for namespace in self.namespaces.values():
+        for namespace in list(self.namespaces.values()):
             namespace.stop()
 
     # ------------------------------------------------------------------------------------------ requests
@@ -145,15 +175,17 @@ class Handler:
         """Answer one request; whatever happens, with a response in the provider's shape."""
         self.active += 1
         try:
-            namespace, chain, path, query = self._locate(request)
+            namespace, chain, manner, path, query = self._locate(request)
             if path.startswith("/_mock") and path[6:7] in ("", "/"):
                 return await self.control.handle(request, namespace, path, query)
-            return await self._exchange(request, namespace, chain, path, query)
+            if path == "/" and self.settings.console and request.method in ("GET", "HEAD"):
+                return await self.control.page(request, path)
+            return await self._exchange(request, namespace, chain, manner, path, query)
         finally:
             self.active -= 1
 
     async def _exchange(
-        self, request: web.BaseRequest, namespace: Namespace | None, chain: str, path: str, query: str
+        self, request: web.BaseRequest, namespace: Namespace | None, chain: str, manner: str, path: str, query: str
     ) -> web.StreamResponse:
         scheduler = self.scheduler
         assert scheduler is not None, "requests come only while the server runs"
@@ -175,7 +207,9 @@ class Handler:
         else:
             namespace.journal.add(exchange)
         exchange.faults = chain
-        turn = Turn(request, exchange, namespace, self._dialects.get(path), self.settings.chunking)
+        settings = self.settings
+        flavour = manner or (namespace.levers.flavour if namespace is not None else "") or settings.flavour
+        turn = Turn(request, exchange, namespace, settings.chunking, settings.allow_origins, flavour)
         try:
             timeline = await self._answer(turn)
         except asyncio.CancelledError:  # the client has left, or was cut off, before its body had come
@@ -185,8 +219,8 @@ class Handler:
             raise
         return await self._play(turn, timeline, scheduler)
 
-    def _locate(self, request: web.BaseRequest) -> tuple[Namespace | None, str, str, str]:
-        """The namespace and the faults that the path's prefixes name, the path without them, and the query."""
+    def _locate(self, request: web.BaseRequest) -> tuple[Namespace | None, str, str, str, str]:
+        """Namespace, faults and flavour that the path's prefixes name, the path without them, and the query."""
         target = request.raw_path
         if "://" in target[:8]:  # absolute form, RFC 9112 section 3.2.2
             target = "/" + target.split("://", 1)[1].partition("/")[2]
@@ -199,7 +233,12 @@ class Handler:
         if path.startswith("/with/"):
             segment, slash, rest = path[6:].partition("/")
             chain, path = from_segment(segment), slash + rest
-        return namespace, chain, path, query
+        flavour = ""
+        if path.startswith("/as/"):
+            name, slash, rest = path[4:].partition("/")
+            if name in FLAVOURS:  # by name alone: a URL opens no files
+                flavour, path = name, slash + rest
+        return namespace, chain, flavour, path, query
 
     async def _answer(self, turn: Turn) -> Iterator[Timed[Any]]:
         """The answer as socket actions; an error in the provider's shape where there is none."""
@@ -214,6 +253,10 @@ class Handler:
                     " start it with --allow-host to accept it.",
                     code="host_not_allowed",
                 )
+            if namespace.deck is not None:
+                recorded = await self._replay(turn, namespace, namespace.deck)
+                if recorded is not None:
+                    return recorded
             return await self._success(turn, namespace)
         except RequestError as error:
             return self._error(turn, error)
@@ -224,42 +267,86 @@ class Handler:
 
     async def _success(self, turn: Turn, namespace: Namespace) -> Iterator[Timed[Any]]:
         """The successful answer. RequestError, SettingError and NoMatchError where there is none."""
-        exchange, dialect = turn.exchange, turn.dialect
-        allowed = self._allowed(exchange, dialect)
+        exchange = turn.exchange
+        match = self._found(turn)
+        dialect = match.dialect
         if exchange.method == "OPTIONS":
             exchange.status = 204
-            return message(Head(204, preflight(exchange, allowed)), b"", turn.transfer)
-        self._check_key(exchange, dialect or _ERRORS)
-        if dialect is None:
-            return self._models(turn)
-        exchange.dialect = dialect.name
-        exchange.body = await self._body(turn)
+            return message(Head(204, preflight(turn, match.allowed)), b"", turn.transfer)
+        self._check_key(turn, dialect)
+        if "POST" in match.endpoint.methods:
+            exchange.dialect = dialect.name
+        exchange.body = exchange.body or await self._body(turn)
         if namespace.closed:
             raise _closed()
         namespace.journal.weigh(exchange)
-        if exchange.path in dialect.asides:
-            return self._aside(turn, dialect)
-        ask = exchange.ask = dialect.parse(exchange.body, exchange.headers)
+        if not match.endpoint.prompt:
+            return self._document(turn, dialect)
+        ask = exchange.ask = dialect.parse(exchange.body, exchange.headers, turn.target)
         if self.settings.models is not None and ask.model not in self.settings.models:
             raise dialect.unknown_model(ask.model)
-        digest, exchange.ordinal = namespace.recognise(exchange.body)
+        digest, exchange.ordinal = namespace.recognise(exchange.body, turn.target.identity)
         asked = self._recipe(turn)
         self._limit(turn, namespace)
-        answer = namespace.scenario.answer(exchange, None if asked.reply is None else reply_from(asked.reply))
+        answer = self._levered(namespace) or namespace.scenario.answer(
+            exchange, None if asked.reply is None else reply_from(asked.reply)
+        )
+        if answer.flavour:
+            dialect = turn.dialect = flavoured(dialect, answer.flavour)
         used = asked
         if answer.faults:
             used = recipe("+".join(filter(None, (answer.faults, asked.text))))
             exchange.faults = used.text
+        if answer.recording is not None:
+            return self._played(turn, namespace, answer.recording, used, digest)
+        return self._said(turn, namespace, dialect, answer, used, digest)
+
+    def _levered(self, namespace: Namespace) -> Answer | None:
+        """What was set by hand instead of all rules, if anything was. RequestError where requests are to fail."""
+        if namespace.levers is UNTOUCHED:
+            return None
+        error, namespace.levers = namespace.levers.refusal()
+        if error is not None:
+            raise error
+        if namespace.levers.recording is not None:
+            return Answer(recording=Show(self.reel(namespace.levers.recording)))
+        return None if namespace.levers.spoken is None else Answer(namespace.levers.spoken)
+
+    def reel(self, name: str) -> Reel:
+        """The recording of that name in the server's folder. SettingError where there is none."""
+        known = {} if self.shelf is None else {path.stem: path for path in self.shelf.glob("*.ndjson")}
+        if name not in known:
+            raise SettingError(f"recording: there is no {name!r}{nearest(name, tuple(known)) if known else ''}")
+        return reel_of(known[name])
+
+    @property
+    def shelf(self) -> Path | None:
+        """Where recordings are played from by name: the given folder, else the project's own samples."""
+        return self.settings.shelf or samples()
+
+    def _said(
+        self, turn: Turn, namespace: Namespace, dialect: Dialect, answer: Answer, used: Recipe, digest: bytes
+    ) -> Iterator[Timed[Any]]:
+        """The reply, with the faults that strike. RequestError and SettingError where there is none."""
+        exchange = turn.exchange
+        ask = exchange.ask
+        assert ask is not None, "parsed before"
         if (reason := used.unfit(dialect.name)) is not None:
             raise RequestError(400, reason, code="fault_not_applicable")
         if used.ask:
             ask = exchange.ask = ask.overridden(used.ask)
         faults = self._applied(turn, namespace, dialect, used, digest)
+        exchange.struck = faults.struck
         if changed := faults.asks():
             ask = exchange.ask = ask.overridden(changed)
         exchange.choice_replies = namespace.scenario.replies(answer, exchange, self.seed, (digest,))
-        for reply in exchange.choice_replies:
-            dialect.check_reply(reply, stream=ask.stream)
+        try:
+            for reply in exchange.choice_replies:
+                dialect.check_reply(reply, stream=ask.stream)
+        except SettingError as error:
+            if used.reply is None:
+                raise  # it is the reply of a rule, which the test has to set right
+            raise RequestError(400, str(error), code="fault_not_applicable") from error
         try:
             response = faults.response()
             turn.headers = replaced(turn.headers, faults.headers)
@@ -269,27 +356,65 @@ class Handler:
         except SettingError as error:
             raise RequestError(400, str(error), code="fault_not_applicable") from error
 
-    def _allowed(self, exchange: Exchange, dialect: Dialect | None) -> tuple[str, ...]:
-        """The methods of the path, that of the request among them. RequestError where it is none of them."""
+    async def _replay(self, turn: Turn, namespace: Namespace, deck: Deck) -> Iterator[Timed[Any]] | None:
+        """What was recorded for this request; None where that is for the rules to answer. RequestError for neither."""
+        exchange = turn.exchange
+        self._check_key(turn, turn.dialect or TABLE.worded(exchange.path))
+        exchange.body = await self._body(turn)
+        if namespace.closed:
+            raise _closed()
+        namespace.journal.weigh(exchange)
+        query = deck.library.query(asked_request(turn))
+        reel = deck.take(query)
+        if turn.match is not None and turn.match.endpoint.prompt:
+            # For whoever looks at the exchange later; what is recorded may as well be a request that is refused.
+            with contextlib.suppress(RequestError):
+                exchange.ask = turn.match.dialect.parse(exchange.body, exchange.headers, turn.target)
+        if reel is not None:
+            return self._played(turn, namespace, Show(reel, deck.library.playback), self._recipe(turn))
+        if deck.asks:
+            return await self._asked(turn, namespace, deck, query)
+        if exchange.method == "OPTIONS" or namespace.scenario.rules:
+            return None
+        raise unmatched(turn, namespace, query)
+
+    async def _asked(self, turn: Turn, namespace: Namespace, deck: Deck, query: Query) -> Iterator[Timed[Any]]:
+        """What the upstream answers, which is recorded."""
+        from mockprovider.server.asking import ask  # it stands on the recorder, which stands on this
+
+        used = self._recipe(turn)
+        faults, response = overlaid(turn, namespace, used, self.seed)
+        if response is not None:
+            return self._respond(turn, response, faults)
+        turn.live = await ask(turn, namespace, deck, query)
+        return turn.live.actions(faults)
+
+    def _played(
+        self, turn: Turn, namespace: Namespace, show: Show, used: Recipe, digest: bytes | None = None
+    ) -> Iterator[Timed[Any]]:
+        faults, shown = played(turn, namespace, show, used, self.seed, digest)
+        return self._respond(turn, shown, faults) if isinstance(shown, Response) else shown
+
+    def _found(self, turn: Turn) -> Match:
+        """The endpoint of the request. RequestError where there is none, or none that answers its method."""
+        exchange, match = turn.exchange, turn.match
         method, path = exchange.method, exchange.path
-        allowed = ("POST",) if dialect else get_methods(path)
-        if not allowed:
-            hint = f"; did you mean /v1{path}?" if f"/v1{path}" in self._dialects else ""
-            raise RequestError(404, f"Invalid URL ({method} {path}){hint}", kind="not_found")
-        if method not in (*allowed, "OPTIONS"):
-            raise RequestError(
-                405,
-                f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
-                code="method_not_supported",
-                headers=(("allow", ", ".join(allowed)),),
-            )
-        return allowed
+        if match is None:
+            below = f"/v1{path}"
+            hint = f"; did you mean {below}?" if TABLE.find(method, below, exchange.headers) is not None else ""
+            if path.startswith("/as/"):
+                hint = f"; there is no such flavour{nearest(path.split('/')[2], list(FLAVOURS))}"
+            raise TABLE.worded(path).no_endpoint(method, path, hint)
+        if method not in (*match.allowed, "OPTIONS"):
+            raise match.dialect.wrong_method(method, path, match.allowed)
+        return match
 
     def _recipe(self, turn: Turn) -> Recipe:
         """The faults that the server, the URL and the request's header ask for, together."""
         exchange = turn.exchange
         turn.chain = exchange.faults
-        chains = (self.settings.faults, exchange.faults, exchange.headers.get("x-mockprovider-faults", ""))
+        by_hand = turn.namespace.levers.faults if turn.namespace is not None else ""
+        chains = (self.settings.faults, by_hand, exchange.faults, exchange.headers.get("x-mockprovider-faults", ""))
         text = "+".join(filter(None, chains))
         if not text:
             return _NO_RECIPE
@@ -304,7 +429,8 @@ class Handler:
         if self.settings.limits is None:
             return
         admission = self._admission(turn, namespace, "", self.settings.limits)
-        style = style_of(turn.exchange.dialect or "")
+        assert turn.dialect is not None, "only prompts are counted"
+        style = turn.dialect.limits or style_of(turn.dialect.name)
         turn.headers += limit_headers(style, admission.allowance, turn.exchange.wall)
         if not admission.passed:
             raise rate_limited(admission, style)
@@ -312,7 +438,7 @@ class Handler:
     def _admission(self, turn: Turn, namespace: Namespace, owner: str, limits: Limits) -> Admission:
         ask = turn.exchange.ask
         assert ask is not None, "parsed before"
-        now = turn.exchange.started
+        now = turn.exchange.started * self.settings.speed  # buckets fill as much faster as everything else goes
         tokens = request_tokens(sum(len(text) for _, text in ask.messages), ask.max_tokens)
         return namespace.limiter(owner, limits, now).admit(now, tokens)
 
@@ -336,6 +462,7 @@ class Handler:
                 stream=ask.stream,
                 tokens=tokens,
                 dialect=dialect.name,
+                framing=dialect.framing(ask),
                 error=lambda kind, message: dialect.error_object(RequestError(500, message, kind=kind)),
                 wall=exchange.wall,
                 asked=asked,
@@ -350,10 +477,11 @@ class Handler:
         turn.exchange.status = response.status
         headers, body = response.headers, response.body
         if response.error is not None:
-            assert turn.dialect is not None, "faults are applied to prompts"
-            worded, body = turn.dialect.error(response.error, self._request_id(turn.exchange))
+            dialect = turn.dialect or TABLE.worded(turn.exchange.path)
+            worded, body = dialect.error(response.error, self._request_id(turn.exchange), turn.target)
             headers = (*worded, *headers)
         # What the response says of itself stands; what every response carries goes round it.
+        headers = sooner(headers, self.settings.speed)
         head = Head(response.status, replaced(turn.dated, headers), response.reason)
         return message(head, body or b"", turn.transfer, faults, sized=not response.chunked)
 
@@ -371,8 +499,9 @@ class Handler:
         ask, reply = exchange.ask, exchange.reply
         assert ask is not None, "parsed before"
         assert reply is not None, "there is at least one choice"
-        pace = answer.pace or used.pace or self.settings.pace
-        chunking = answer.chunking or used.chunking or self.settings.chunking
+        levers, settings = namespace.levers, self.settings
+        pace = answer.pace or used.pace or levers.pace or settings.pace
+        chunking = answer.chunking or used.chunking or levers.chunking or settings.chunking
         try:
             if "x-mockprovider-pace" in headers:
                 pace = Pacing.parse(headers["x-mockprovider-pace"])
@@ -386,22 +515,25 @@ class Handler:
         voice = Voice(ask, reply, self.seed, (digest, exchange.ordinal), created)
         exchange.status = 200
         holds = namespace.gates.positions()
-        relay, replies = self.settings.relay, exchange.choice_replies
+        relay, replies = self.settings.relay or dialect.relay, exchange.choice_replies
 
-        def rendered(voice: Voice, date: str, transfer: TransferEncoder) -> Iterator[Timed[Any]]:
+        def rendered(
+            voice: Voice, date: str, transfer: TransferEncoder, *, bursts: bool = False
+        ) -> Iterator[Timed[Any]]:
             timing = pace.timing(_UNUSED if pace.constant else self.seed.stream("pace", digest), ask.prompt_tokens)
             voice.ttft = timing.ttft
             framing = Framing(chunking, relay, (("Date", date), *turn.headers), holds)
-            return render(dialect, voice, replies, timing, framing, transfer, faults)
+            return render(dialect, voice, replies, timing, framing, transfer, faults, bursts=bursts)
 
         alike = pace == _INSTANT and chunking == self.settings.chunking and self.settings.limits is None
         if alike and faults is NONE and not holds and not callable(answer.says):
-            key = (dialect.name, digest, used.text, tuple(map(id, replies)), relay, turn.headers, turn.transfer.kind)
+            asked = (dialect, digest, exchange.path, exchange.query, used.text)
+            key = (*asked, tuple(map(id, replies)), relay, turn.headers, turn.transfer.kind)
             known = self._memo.bytes_of(key, voice, turn.date, replies, rendered, turn.new_transfer)
             if known is not None:
                 data, turn.transfer.keeps = known
                 return iter(((0.0, data, NOWHERE), (0.0, End(), NOWHERE)))
-        return rendered(voice, turn.date, turn.transfer)
+        return rendered(voice, turn.date, turn.transfer, bursts=True)
 
     async def _play(self, turn: Turn, timeline: Iterator[Timed[Any]], scheduler: LoopScheduler) -> web.StreamResponse:
         request, exchange = turn.request, turn.exchange
@@ -409,12 +541,18 @@ class Handler:
         owner = turn.namespace or self.default
         if transport is None:
             exchange.outcome = "client-left"
+            if turn.live is not None:
+                turn.live.finish("client-left")
             self._ended(turn)
             return _DROP
-        player = Player(timeline, transport, request.protocol, scheduler, exchange.sent, owner.gates, exchange.started)
+        if self.settings.speed != 1:
+            timeline = hastened(timeline, self.settings.speed)
+        gates = owner.gates if turn.live is None else turn.live
+        player = Player(timeline, transport, request.protocol, scheduler, exchange.sent, gates, exchange.started)
         owner.players.add(player)
+        owner.steerings[exchange.id] = Steering(player, gates, turn.transfer, exchange.id)
         exchange.sent.excused = scheduler.now()  # reading and understanding a large request takes its time
-        self.metrics.began()
+        self.metrics.began(exchange.sent)
         try:
             await player.play(request.writer.drain)
         except Exception as error:
@@ -424,7 +562,10 @@ class Handler:
             owner.errors.append(f"{exchange!r}: {exchange.error}")
         finally:
             owner.players.discard(player)
+            del owner.steerings[exchange.id]
             exchange.outcome = player.outcome
+            if turn.live is not None:
+                turn.live.finish(player.outcome)
             exchange.ended = scheduler.now()
             self._measure(exchange, exchange.ended)
             self._ended(turn)
@@ -434,7 +575,9 @@ class Handler:
         """Count the exchange, and say so when this machine was too slow for the times that were promised."""
         worst, bound = exchange.sent.worst, self.settings.late_warning
         exchange.late = worst > bound
-        self.metrics.ended(exchange.outcome or "failed", exchange.status, exchange.sent.blocked, late=exchange.late)
+        self.metrics.ended(
+            exchange.sent, exchange.outcome or "failed", exchange.status, exchange.sent.blocked, late=exchange.late
+        )
         if exchange.late and now > self._warned + _WARN_EVERY:
             self._warned = now
             logger.warning(
@@ -483,35 +626,25 @@ class Handler:
             turn.transfer = turn.new_transfer()
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _check_key(self, exchange: Exchange, dialect: Dialect) -> None:
+    def _check_key(self, turn: Turn, dialect: Dialect) -> None:
         if self.settings.api_keys is None:
             return
-        key = dialect.key(exchange.headers)
+        key = dialect.key(turn.exchange.headers, turn.target)
         # A header may hold bytes that are no UTF-8; aiohttp hands them on as lone surrogates.
         given = key.encode("utf-8", "surrogatepass")
         known = [secrets.compare_digest(given, allowed.encode()) for allowed in self.settings.api_keys]
         if not any(known):
             raise dialect.refused_key(key)
 
-    def _aside(self, turn: Turn, dialect: Dialect) -> Iterator[Timed[Any]]:
-        """What an endpoint that gives no reply answers."""
-        exchange = turn.exchange
-        said = dialect.aside(exchange.path, exchange.body, exchange.headers, self._request_id(exchange))
-        if self.settings.models is not None and said.model not in self.settings.models:
+    def _document(self, turn: Turn, dialect: Dialect) -> Iterator[Timed[Any]]:
+        """What an endpoint that gives no model's reply answers."""
+        exchange, models = turn.exchange, self.settings.models
+        inquiry = Inquiry(turn.target, exchange.body, exchange.headers, self._request_id(exchange), models)
+        said = dialect.document(inquiry)
+        if models is not None and said.model is not None and said.model not in models:
             raise dialect.unknown_model(said.model)
         exchange.status = 200
         return message(Head(200, (*said.headers, *turn.dated)), said.body, turn.transfer)
-
-    def _models(self, turn: Turn) -> Iterator[Timed[Any]]:
-        name = unquote(turn.exchange.path.removeprefix("/v1/models").removeprefix("/"))
-        if not name:
-            body = model_list(self.settings.models)
-        elif self.settings.models is None or name in self.settings.models:
-            body = model_object(name)
-        else:
-            raise not_listed(name)
-        turn.exchange.status = 200
-        return message(Head(200, (("Content-Type", "application/json"), *turn.dated)), body, turn.transfer)
 
     # ------------------------------------------------------------------------------------------ errors
 
@@ -520,7 +653,10 @@ class Handler:
         exchange.status = error.status
         if exchange.rule is None:
             exchange.error = error.message
-        headers, body = (turn.dialect or _worded(exchange.path)).error(error, self._request_id(exchange))
+        headers, body = (turn.dialect or TABLE.worded(exchange.path)).error(
+            error, self._request_id(exchange), turn.target
+        )
+        headers = sooner(headers, self.settings.speed)
         return message(Head(error.status, (*headers, *turn.dated)), body, turn.transfer)
 
     def _request_id(self, exchange: Exchange) -> str:
@@ -541,11 +677,6 @@ class Handler:
             headers=(("x-should-retry", "false"),),
         )
         return self._error(turn, said)
-
-
-def _worded(path: str) -> Dialect:
-    """Whose shape an error has on a path that is no endpoint: that of the endpoint above it."""
-    return next((dialect for dialect in DIALECTS if path.startswith(dialect.path + "/")), _ERRORS)
 
 
 def _closed() -> RequestError:

@@ -197,6 +197,10 @@ class Listeners:
             raise SettingError(f"seconds and first belong to ports of their own, and {case.name} has none")
         return f"{origin}{_prefix(namespace)}/with/{to_segment(case.name)}/v1"
 
+    def has(self, namespace: str) -> bool:
+        """Whether the namespace has ports; from any thread."""
+        return any(owner == namespace for owner, _ in tuple(self._ports))
+
     def close(self, namespace: str) -> None:
         """Close the ports of a namespace."""
         for key in [key for key in self._ports if key[0] == namespace]:

@@ -89,6 +89,7 @@ _ANSWER: Mapping[str, Schema] = {
     "pace": {"type": ["string", "object"], "description": "such as official or ttft=0.2,itl=0.02"},
     "chunking": {"type": ["string", "object"], "description": "such as tokens_per_payload=2"},
     "faults": {"type": "string", "description": "a chain of faults and cases, such as stall(after=3)+sse-crlf"},
+    "flavour": {"type": "string", "description": "whose chat completions it is like: groq, azure, ..."},
 }
 
 _NAMESPACE = _object(
@@ -115,6 +116,7 @@ _EXCHANGE = _object(
         "received": {"type": "number", "description": "seconds since the epoch"},
         "dialect": _or_null("string"),
         "rule": _or_null("string"),
+        "recording": {**_or_null("string"), "description": "the name of the recording that answered"},
         "faults": _TEXT,
         "status": _or_null("integer"),
         "outcome": {"enum": [*OUTCOMES, None], "description": "null while it is open"},
@@ -161,6 +163,26 @@ _MISBEHAVES = {
     "first": {"type": "integer", "minimum": 1, "description": "to how many connections, then it serves"},
 }
 
+_FREE: Schema = {"type": "object"}
+_LEVERS: Mapping[str, Schema] = {
+    "pace": {"type": ["string", "null"]},
+    "chunking": {"type": ["string", "null"]},
+    "faults": {"type": ["string", "null"], "description": "a chain that is done to every reply"},
+    "flavour": {"type": ["string", "null"], "description": "whose chat completions: groq, azure, ..."},
+    "reply": {"type": ["string", "object", "null"], "description": "is said, whatever the rules say"},
+    "fail_next": {
+        "type": ["object", "null"],
+        "properties": {"count": _COUNT, "status": {"type": "integer", "minimum": 400, "maximum": 599}},
+        "description": "so many requests fail with this status",
+    },
+    "limited": {"type": ["boolean", "null"], "description": "every request is refused with 429"},
+    "recording": {"type": ["string", "null"], "description": "is played, whatever is asked"},
+}
+_LEVERS_NOW = _object(_LEVERS)
+_STREAM: Mapping[str, Schema] = {"exchange": {"type": "integer", "description": "the id of an exchange"}}
+_HELD = _object({"held": {"type": "boolean"}})
+_SHOWN = _object({"time": _NUMBER, "ending": _TEXT, "text": _TEXT, "base64": _TEXT}, ("time", "ending"))
+
 ROUTES = (
     Route(
         "GET", "/health", "Whether the server is up, and what it was started with.", "health",
@@ -176,6 +198,16 @@ ROUTES = (
     Route(
         "GET", "/metrics", "Counters and the lateness of writes, in the text format of Prometheus, of all workers.",
         "metrics", _TEXT, media="text/plain", shared=True,
+    ),
+    Route(
+        "GET", "/scenario", "The scenario file that the server follows, and what is wrong with it as it stands.",
+        "scenario", _object(
+            {
+                "file": _or_null("string"),
+                "loaded": {**_or_null("number"), "description": "seconds since the epoch"},
+                "problems": {**_list(_TEXT), "description": "while there are any, the last good state is in force"},
+            }
+        ),
     ),
     Route("GET", "/namespaces", "The open namespaces.", "namespaces_list", _list(_NAMESPACE)),
     Route(
@@ -241,6 +273,57 @@ ROUTES = (
     Route(
         "GET", "/listeners/{id}", f"Open a port that misbehaves before there is any HTTP: {', '.join(LISTENERS)}.",
         "listeners_open", _object({"base_url": _TEXT}), query=_MISBEHAVES,
+    ),
+    Route("GET", "/levers", "What was set by hand, before all settings and rules.", "levers_show", _LEVERS_NOW),
+    Route(
+        "PUT", "/levers", "Set levers, from the next request on; null lets one go, others stay as they are.",
+        "levers_set", _LEVERS_NOW, body=_LEVERS,
+    ),
+    Route("GET", "/choices", "What levers may be set to: dialects, flavours, paces, faults.", "choices", _FREE),
+    Route(
+        "POST", "/preview", "What a streamed reply with these faults looks like on the wire.", "preview",
+        _object({"writes": _list(_SHOWN)}),
+        body={
+            "reply": _ANSWER["reply"], "faults": _ANSWER["faults"], "pace": _TEXT,
+            "dialect": {"type": "string", "default": "openai-chat", "description": "whose stream it is"},
+        },
+    ),
+    Route(
+        "POST", "/streams/pause", "Hold an open stream where it is.", "streams_pause", _HELD,
+        body=_STREAM, required=("exchange",),
+    ),
+    Route(
+        "POST", "/streams/step", "Send the next events of an open stream at once, then hold it.", "streams_step", _HELD,
+        body={**_STREAM, "events": {"type": "integer", "minimum": 1, "default": 1}}, required=("exchange",),
+    ),
+    Route(
+        "POST", "/streams/resume", "Let a held stream go on at its pace.", "streams_resume", _HELD,
+        body=_STREAM, required=("exchange",),
+    ),
+    Route(
+        "POST", "/streams/flood", "Send the next events of an open stream at once.", "streams_flood", _HELD,
+        body={**_STREAM, "events": {"type": "integer", "minimum": 1, "default": 100}}, required=("exchange",),
+    ),
+    Route(
+        "POST", "/streams/cut", "End an open stream now.", "streams_cut", _HELD,
+        body={**_STREAM, "how": {"type": "string", "enum": ["reset", "close", "end"], "default": "reset"}},
+        required=("exchange",),
+    ),
+    Route("GET", "/recordings", "The recordings that can be played by name.", "recordings_list", _FREE),
+    Route(
+        "POST", "/recordings", "Keep what was sent for an exchange as a recording.", "recordings_save",
+        _object({"name": _TEXT, "file": _TEXT}),
+        body={**_STREAM, "name": {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"}},
+        required=("exchange", "name"), status=201,
+    ),
+    Route(
+        "GET", "/scenario.toml", "Levers and rules as a scenario file.", "scenario_export", _TEXT,
+        media="application/toml",
+    ),
+    Route(
+        "GET", "/live", "What changes, as it changes, as server-sent events; endless.", "live", _TEXT,
+        query={"exchange": {"type": "integer", "description": "of this one each write is told, too"}},
+        media="text/event-stream",
     ),
     Route(
         "POST", "/reset", "As if just opened: the rules it began with, no exchanges, no gates; open streams end.",

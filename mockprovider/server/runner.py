@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mockprovider.errors import MockProviderError, UnavailableError
@@ -17,8 +18,10 @@ from mockprovider.server.control import Control
 from mockprovider.server.handler import Handler
 from mockprovider.server.listeners import Listeners
 from mockprovider.server.protocol import Server
+from mockprovider.server.reload import Read, Reloader
+from mockprovider.server.tls import Certificate, certificate
 from mockprovider.server.workers import Workers
-from mockprovider.settings import Settings
+from mockprovider.settings import Settings, is_loopback
 
 __all__ = ["LoopServer", "ThreadServer"]
 
@@ -40,7 +43,10 @@ _SETTLE = 4
 
 
 class LoopServer:
-    """A server on the running loop. `start` it, then `stop` it; both on that loop. It can be started once."""
+    """A server on the running loop. `start` it, then `stop` it; both on that loop. It can be started once.
+
+    certificate: what clients must trust, where it speaks TLS; known once it has started.
+    """
 
     def __init__(
         self, settings: Settings, scenario: ScenarioFile | None = None, workers: Workers | None = None
@@ -52,6 +58,8 @@ class LoopServer:
         self.port = settings.port
         self._web: Server | None = None
         self._listening: list[asyncio.Server] = []
+        self.certificate: Certificate | None = None
+        self._following: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -62,7 +70,16 @@ class LoopServer:
                 " test server, runs its application and knows the address"
             )
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "https" if self.settings.tls else "http"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+
+    def follow(self, path: Path, read: Read) -> None:
+        """Read a scenario file again whenever it changes, from the start of the server on; see `Reloader`."""
+        self.handler.reloader = Reloader(path, read, self.handler)
+
+    def has_ports(self, namespace: str) -> bool:
+        """Whether further ports are open for the namespace."""
+        return self.handler.listeners is not None and self.handler.listeners.has(namespace)
 
     def attach(self) -> None:
         """Give the handler this loop's scheduler, without listening: for a server that somebody else runs."""
@@ -78,6 +95,10 @@ class LoopServer:
 
     async def start(self) -> None:
         """Listen. UnavailableError where the address cannot be had."""
+        if self.settings.tls:
+            names = () if is_loopback(self.settings.host) else (self.settings.host,)
+            self.certificate = certificate(None, *names, *(name for name in self.settings.allow_hosts if name != "*"))
+        secured = self.certificate.context() if self.certificate else None
         self.attach()
         loop = asyncio.get_running_loop()
         self._web = Server(self.handler.handle)
@@ -85,7 +106,9 @@ class LoopServer:
         try:
             bound = self.reserve()
             for made in bound:
-                self._listening.append(await loop.create_server(self._web, sock=made, backlog=_BACKLOG))
+                self._listening.append(await loop.create_server(self._web, sock=made, backlog=_BACKLOG, ssl=secured))
+            if self.handler.reloader is not None:
+                self._following = loop.create_task(self.handler.reloader.run())
         except OSError as error:
             for made in bound:
                 made.close()
@@ -144,6 +167,9 @@ class LoopServer:
         for server in self._listening:
             server.close()
         self._listening.clear()
+        if self._following is not None:
+            self._following.cancel()
+            self._following = None
         if self.handler.listeners is not None:
             self.handler.listeners.stop()
             self.handler.listeners = None

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from aiohttp import HttpVersion11, web
 
-from mockprovider.dialects.base import Dialect
+from mockprovider.dialects import TABLE, find
 from mockprovider.exchange import Exchange
 from mockprovider.namespace import Namespace
 from mockprovider.pace import Chunking
 from mockprovider.wire import TransferEncoder
 
-__all__ = ["Turn", "get_methods", "preflight"]
+if TYPE_CHECKING:
+    from mockprovider.server.asking import LiveReply
+
+__all__ = ["Turn", "preflight"]
 
 _EXPOSED = ", ".join(
     [
@@ -37,6 +41,17 @@ _EXPOSED = ", ".join(
 
 _CORS = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", _EXPOSED))
 
+
+def _readable(origin: str | None, allowed: tuple[str, ...] | None) -> tuple[tuple[str, str], ...]:
+    """What lets a page of that origin read the response; clients that are no browsers do not get it.
+
+    allowed: the only origins (None: any). The answer then depends on who asks, and caches must know.
+    """
+    if allowed is None:
+        return _CORS if origin is not None else ()
+    vary = (("Vary", "Origin"),)
+    return (("Access-Control-Allow-Origin", origin), _CORS[1], *vary) if origin in allowed and origin else vary
+
 _SERVED: WeakSet[object] = WeakSet()
 """The transports of connections that have carried a request."""
 
@@ -44,9 +59,9 @@ _SERVED: WeakSet[object] = WeakSet()
 class Turn:
     """What belongs to one request while it is answered.
 
-    chain: the faults in its URL; chunking: how its transfer encoder packs; expects: whether the client waits for leave
-    to send its body. If it gets an answer instead, nobody can tell whether the body follows, so the connection is not
-    kept.
+    match: the endpoint, None where the path has none; chain: the faults in its URL; chunking: how its transfer encoder
+    packs; expects: whether the client waits for leave to send its body. If it gets an answer instead, nobody can tell
+    whether the body follows, so the connection is not kept.
     """
 
     __slots__ = (
@@ -56,11 +71,15 @@ class Turn:
         "dialect",
         "exchange",
         "expects",
+        "flavour",
         "headers",
+        "live",
+        "match",
         "modern",
         "namespace",
         "request",
         "reused",
+        "target",
         "transfer",
     )
 
@@ -69,14 +88,19 @@ class Turn:
         request: web.BaseRequest,
         exchange: Exchange,
         namespace: Namespace | None,
-        dialect: Dialect | None,
         chunking: Chunking,
+        allow_origins: tuple[str, ...] | None = None,
+        flavour: str = "",
     ) -> None:
         self.request = request
         self.exchange = exchange
         self.namespace = namespace
-        self.dialect = dialect
+        self.flavour = flavour
+        self.match = match = find(request.method, exchange.path, request.headers, flavour)
+        self.dialect = None if match is None else match.dialect
+        self.target = TABLE.target(exchange.path, exchange.query, match)
         self.chain = ""
+        self.live: LiveReply | None = None
         # Whether the connection has carried a request before; aiohttp counts too, but keeps it to itself.
         self.reused = request.transport in _SERVED
         if request.transport is not None:
@@ -86,8 +110,7 @@ class Turn:
         self.chunking = chunking
         self.transfer = self.new_transfer()
         self.date = _date(int(exchange.wall))
-        # What lets a page of another origin read the response; clients that are no browsers do not get it.
-        self.headers: tuple[tuple[str, str], ...] = _CORS if "Origin" in request.headers else ()
+        self.headers = _readable(request.headers.get("Origin"), allow_origins)
 
     @property
     def dated(self) -> tuple[tuple[str, str], ...]:
@@ -110,15 +133,11 @@ def _date(second: int) -> str:
     return formatdate(second, usegmt=True)
 
 
-def get_methods(path: str) -> tuple[str, ...]:
-    """The methods of a path that is no prompt: those of the list of models, or none."""
-    return ("GET", "HEAD") if path == "/v1/models" or path.startswith("/v1/models/") else ()
-
-
-def preflight(exchange: Exchange, allowed: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def preflight(turn: Turn, allowed: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """The answer to a browser's question before the request (Fetch standard, CORS-preflight fetch)."""
+    exchange = turn.exchange
     headers = [
-        ("Access-Control-Allow-Origin", "*"),
+        *((name, value) for name, value in turn.headers or _CORS if name != "Access-Control-Expose-Headers"),
         ("Access-Control-Allow-Methods", ", ".join(allowed)),
         ("Access-Control-Allow-Headers", exchange.headers.get("Access-Control-Request-Headers", "*")),
         ("Access-Control-Max-Age", "600"),

@@ -196,13 +196,14 @@ def send(provider: MockProvider, method: str, path: str, **how: Any) -> httpx.Re
 def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
     """The error of a response, which must have OpenAI's shape, layout and headers."""
     assert response.status_code == status
-    assert response.headers["content-type"] == "application/json"
+    gateway = "; charset=utf-8" if status in (403, 404) else ""
+    assert response.headers["content-type"] == "application/json" + gateway
     assert response.headers["x-request-id"].startswith("req_")
     document = response.json()
     assert list(document) == ["error"]
     assert list(document["error"]) == ["message", "type", "param", "code"]
     assert document["error"]["type"] == "invalid_request_error"
-    indent = 4 if status == 401 else 2
+    indent = 4 if status in (401, 403, 404) else 2
     written = json.dumps(document, indent=indent, ensure_ascii=False).encode("utf-8", "backslashreplace")
     assert response.content.rstrip(b"\n") == written
     error: dict[str, Any] = document["error"]

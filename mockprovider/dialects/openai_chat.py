@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from mockprovider.dialects.base import Ask, Dialect, Encoder, Usage, Voice
+from mockprovider.dialects.base import Ask, Dialect, Document, Encoder, Inquiry, Usage, Voice
 from mockprovider.dialects.openai_chat_parts import ToolNames, fingerprint, head, usage
 from mockprovider.dialects.openai_chat_request import ChatOptions, parse
 from mockprovider.dialects.openai_chat_whole import ChatWhole
 from mockprovider.dialects.openai_errors import bearer, error_body, error_document, refused_key
+from mockprovider.dialects.openai_headers import error_headers
 from mockprovider.dialects.openai_logprobs import Logprobs
-from mockprovider.dialects.openai_models import no_model, reasons
+from mockprovider.dialects.openai_models import model_list, model_object, no_model, not_listed, reasons
+from mockprovider.dialects.routing import GET, PLAIN, Endpoint, Target
 from mockprovider.errors import RequestError
 from mockprovider.jsontext import characters, dumps
 from mockprovider.payload import Affixes, Payload
@@ -37,13 +39,21 @@ from mockprovider.timeline import NOWHERE, Control, Origin, Timed
 __all__ = ["OpenAIChat"]
 
 
+_CHAT = "/v1/chat/completions"
+
+
 class OpenAIChat(Dialect):
-    """The dialect of `/v1/chat/completions`."""
+    """The dialect of `/v1/chat/completions`; the list of models is here, too."""
 
     name = "openai-chat"
-    path = "/v1/chat/completions"
+    counts: tuple[str, ...] = ("prompt", "completion", "reasoning", "cached")
+    endpoints: tuple[Endpoint, ...] = (
+        Endpoint(_CHAT),
+        Endpoint("/v1/models", GET, prompt=False),
+        Endpoint("/v1/models/{model*}", GET, prompt=False),
+    )
 
-    def parse(self, body: bytes, headers: Mapping[str, str]) -> Ask:
+    def parse(self, body: bytes, headers: Mapping[str, str], target: Target = PLAIN) -> Ask:
         """The body as an Ask. RequestError in OpenAI's wording where it would be refused."""
         return _known(body) if len(body) <= _SHORT else parse(body)
 
@@ -76,14 +86,11 @@ class OpenAIChat(Dialect):
             ("x-request-id", "req_" + voice.hex(32, "request")),
         )
 
-    def error(self, error: RequestError, request_id: str) -> tuple[tuple[tuple[str, str], ...], bytes]:
+    def error(
+        self, error: RequestError, request_id: str, target: Target = PLAIN
+    ) -> tuple[tuple[tuple[str, str], ...], bytes]:
         """An error as api.openai.com words it."""
-        return (
-            ("Content-Type", "application/json"),
-            ("openai-version", "2020-10-01"),
-            ("x-request-id", request_id),
-            *error.headers,
-        ), error_body(error)
+        return (*error_headers(request_id, error.status), *error.headers), error_body(error)
 
     def error_object(self, error: RequestError) -> dict[str, Any]:
         """An error in mid-stream has the same shape as one before it."""
@@ -96,7 +103,7 @@ class OpenAIChat(Dialect):
         """Such as `call_` and 24 letters and digits."""
         return "call_" + voice.id(24, "call", choice, index)
 
-    def key(self, headers: Mapping[str, str]) -> str:
+    def key(self, headers: Mapping[str, str], target: Target = PLAIN) -> str:
         """What `Authorization: Bearer` says."""
         return bearer(headers)
 
@@ -108,9 +115,20 @@ class OpenAIChat(Dialect):
         """A 404."""
         return no_model(name)
 
-    def sample(self, text: str, *, stream: bool) -> tuple[dict[str, str], bytes]:
+    def document(self, inquiry: Inquiry) -> Document:
+        """The list of models, or one of them."""
+        name = inquiry.target.params.get("model")
+        if name is None:
+            body = model_list(inquiry.models)
+        elif inquiry.models is None or name in inquiry.models:
+            body = model_object(name)
+        else:
+            raise not_listed(name)
+        return Document(name, (("Content-Type", "application/json"),), body)
+
+    def sample(self, text: str, *, stream: bool) -> tuple[str, dict[str, str], bytes]:
         """One message of a user."""
-        return {}, dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}], "stream": stream})
+        return _CHAT, {}, dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}], "stream": stream})
 
 
 _SHORT = 16 * 1024
@@ -183,6 +201,7 @@ class ChatStream(Encoder):
 
     def __init__(self, voice: Voice) -> None:
         self.usage = Usage()
+        self._voice = voice
         self._ask = voice.ask
         options: ChatOptions = voice.ask.options
         self._logprobs = Logprobs(voice, options.top_logprobs) if options.logprobs else None
@@ -272,7 +291,8 @@ class ChatStream(Encoder):
     def flush(self) -> Iterator[Timed[Payload | Control]]:
         yield from self._release()
         if self._ask.options.include_usage:
-            yield 0.0, self._closed(self._before + b'],"usage":' + dumps(usage(self._ask, self.usage))), NOWHERE
+            account = usage(self._voice.account(self.usage))
+            yield 0.0, self._closed(self._before + b'],"usage":' + dumps(account)), NOWHERE
         yield 0.0, Payload(b"[DONE]"), NOWHERE
 
     def affixes(self, choice: int) -> Affixes | None:

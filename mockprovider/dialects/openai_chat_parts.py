@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from mockprovider.dialects.base import Ask, Usage, Voice
+from mockprovider.dialects.base import Account, Ask, Voice
 from mockprovider.dialects.openai_models import reasons, snapshot
 from mockprovider.reply import ToolCallDelta, ToolCallStart
 from mockprovider.seed import Seed
@@ -29,16 +29,15 @@ def fingerprint(seed: int, model: str) -> str | None:
     return None if reasons(model) else "fp_" + Seed(seed).hex(10, "fingerprint", snapshot(model))
 
 
-def usage(ask: Ask, sent: Usage) -> dict[str, Any]:
-    """The account of a reply. Nothing is ever cached, spoken or predicted here."""
-    prompt = ask.prompt_tokens()
+def usage(told: Account) -> dict[str, Any]:
+    """The account of a reply. Nothing is ever spoken or predicted here."""
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": sent.completion,
-        "total_tokens": prompt + sent.completion,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens": told.prompt,
+        "completion_tokens": told.completion,
+        "total_tokens": told.total,
+        "prompt_tokens_details": {"cached_tokens": told.cached, "audio_tokens": 0},
         "completion_tokens_details": {
-            "reasoning_tokens": sent.reasoning,
+            "reasoning_tokens": told.reasoning,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,

@@ -31,7 +31,7 @@ from mockprovider.dialects.openai_errors import body_object, missing, wrong_type
 from mockprovider.errors import RequestError
 from mockprovider.schema import SchemaError, check_strict
 
-__all__ = ["FIELDS", "ChatOptions", "parse"]
+__all__ = ["FIELDS", "OPENAI", "ChatOptions", "Leave", "parse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,22 @@ class ChatOptions:
     logprobs: bool = False
     top_logprobs: int = 0
     service_tier: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """What another provider's endpoint lets through that OpenAI's would not.
+
+    tool_choices: further words for `required`; parts: whether a message may have parts that OpenAI does not know, and
+    an image without an object around its address; tiers: whether `service_tier` may be any text.
+    """
+
+    tool_choices: tuple[str, ...] = ()
+    parts: bool = False
+    tiers: bool = False
+
+
+OPENAI = Leave()
 
 
 def _stop(param: str, value: Any) -> None:
@@ -94,15 +110,20 @@ ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 PARTS = ("text", "image_url", "input_audio", "refusal", "audio", "file")
 
 
-def parse(body: bytes) -> Ask:
-    """The body of a chat completion request as an Ask. RequestError in OpenAI's wording."""
+def parse(body: bytes, leave: Leave = OPENAI, model: str | None = None) -> Ask:
+    """The body of a chat completion request as an Ask. RequestError in OpenAI's wording.
+
+    model: that of the request's URL, where the body names none.
+    """
     document = body_object(body)
+    if model is not None and document.get("model") in (None, ""):
+        document = {**document, "model": model}
     if document.get("model") in (None, ""):
         raise RequestError(400, "you must provide a model parameter")
     if "messages" not in document:
         raise missing("messages")
     for param, value in document.items():
-        check = FIELDS.get(param)
+        check = FIELDS.get(param) if param != "service_tier" or not leave.tiers else string
         if check is not None and (value is not None or param == "messages"):
             check(param, value)
     limit = document.get("max_completion_tokens")
@@ -117,7 +138,7 @@ def parse(body: bytes) -> Ask:
     stream = document.get("stream") or False
     stop = document.get("stop") or ()
     tools = _tools(document.get("tools") or [])
-    messages = _messages(document["messages"])
+    messages = _messages(document["messages"], leave)
     if not tools and document.get("parallel_tool_calls") is not None:
         raise _only_with_tools("parallel_tool_calls")
     return Ask(
@@ -128,7 +149,7 @@ def parse(body: bytes) -> Ask:
         max_tokens=limit,
         stop=tuple(filter(None, (stop,) if isinstance(stop, str) else stop)),
         tools=tools,
-        must_call=_must_call(document.get("tool_choice"), tools),
+        must_call=_must_call(document.get("tool_choice"), tools, leave),
         schema=_schema(document.get("response_format"), messages),
         options=_options(document, stream=stream),
     )
@@ -166,7 +187,7 @@ def _options(document: Mapping[str, Any], *, stream: bool) -> ChatOptions:
 # ------------------------------------------------------------------------------------------------ messages
 
 
-def _messages(messages: list[Any]) -> tuple[tuple[str, str], ...]:
+def _messages(messages: list[Any], leave: Leave) -> tuple[tuple[str, str], ...]:
     """(role, text) of each message. A content that is null or absent counts as empty, as with OpenAI's newer models."""
     found: list[tuple[str, str]] = []
     for index, message in enumerate(messages):
@@ -179,11 +200,11 @@ def _messages(messages: list[Any]) -> tuple[tuple[str, str], ...]:
             required(message, where, "tool_call_id", string)
         if role == "assistant" and message.get("tool_calls") is not None:
             _calls(f"{where}.tool_calls", message["tool_calls"])
-        found.append((role, _text(where, role, message.get("content"))))
+        found.append((role, _text(where, role, message.get("content"), leave)))
     return tuple(found)
 
 
-def _text(where: str, role: str, content: Any) -> str:
+def _text(where: str, role: str, content: Any, leave: Leave) -> str:
     """The text of a message's content; images, audio and files count for none."""
     if content is None:
         return ""
@@ -195,6 +216,8 @@ def _text(where: str, role: str, content: Any) -> str:
     for index, part in enumerate(content):
         path = f"{where}.content[{index}]"
         an_object(path, part)
+        if leave.parts and (part.get("type") not in PARTS or isinstance(part.get("image_url"), str)):
+            continue
         kind = required(part, path, "type", one_of(*PARTS))
         if kind in ("text", "refusal"):
             texts.append(required(part, path, kind, string))
@@ -272,13 +295,15 @@ def _only_with_tools(param: str) -> RequestError:
     )
 
 
-def _must_call(choice: Any, tools: tuple[ToolSpec, ...]) -> tuple[str, ...]:
+def _must_call(choice: Any, tools: tuple[ToolSpec, ...], leave: Leave) -> tuple[str, ...]:
     """The names of the tools of which the reply must call one."""
     param = "tool_choice"
     if choice in (None, "none"):
         return ()
     if not tools:
         raise _only_with_tools(param)
+    if choice in leave.tool_choices:
+        choice = "required"
     if isinstance(choice, str):
         one_of("none", "auto", "required")(param, choice)
         return tuple(tool.name for tool in tools) if choice == "required" else ()

@@ -78,7 +78,7 @@ class ChatWhole(Encoder):
         document = {
             **head(self._voice, "chat.completion"),
             "choices": [self._messages[index].document(index, keyed=keyed) for index in sorted(self._messages)],
-            "usage": usage(ask, self.usage),
+            "usage": usage(self._voice.account(self.usage)),
             "service_tier": options.service_tier,
             "system_fingerprint": fingerprint(self._voice.seed.value, ask.model),
         }

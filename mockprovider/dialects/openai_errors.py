@@ -14,6 +14,7 @@ from mockprovider.errors import RequestError
 from mockprovider.jsontext import pretty
 
 __all__ = [
+    "GATEWAY",
     "bearer",
     "body_object",
     "error_body",
@@ -21,6 +22,7 @@ __all__ = [
     "listed",
     "missing",
     "refused_key",
+    "shown",
     "wrong_type",
     "wrong_value",
 ]
@@ -34,9 +36,13 @@ _TYPES = {
 }
 
 
+GATEWAY = (401, 403, 404)
+"""The statuses with which OpenAI's gateway answers, not the endpoint behind it."""
+
+
 def error_body(error: RequestError) -> bytes:
-    """The error as OpenAI lays it out: two spaces deep, but a refused key four, with a line end."""
-    if error.status == 401:
+    """The error as OpenAI lays it out: two spaces deep, but four, with a line end, what its gateway refuses."""
+    if error.status in GATEWAY:
         return pretty(error_document(error), indent=4) + b"\n"
     return pretty(error_document(error))
 
@@ -59,6 +65,11 @@ def bearer(headers: Mapping[str, str]) -> str:
     return key if scheme.lower() == "bearer" else ""
 
 
+def shown(key: str) -> str:
+    """A key with its middle starred, as errors quote it."""
+    return key if len(key) < 9 else f"{key[:4]}{'*' * (len(key) - 8)}{key[-4:]}"
+
+
 def refused_key(key: str) -> RequestError:
     """The refusal of a key that is none of the server's, or of a request without one."""
     if not key:
@@ -68,10 +79,9 @@ def refused_key(key: str) -> RequestError:
             " Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
             kind="authentication",
         )
-    shown = key if len(key) < 9 else f"{key[:4]}{'*' * (len(key) - 8)}{key[-4:]}"
     return RequestError(
         401,
-        f"Incorrect API key provided: {shown}. It is none of those this server was started with.",
+        f"Incorrect API key provided: {shown(key)}. It is none of those this server was started with.",
         kind="authentication",
         code="invalid_api_key",
     )

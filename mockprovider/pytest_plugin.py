@@ -7,44 +7,72 @@ namespace of its own there. A test with the marker `mockprovider` has a server o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mockprovider import recording_plugin
+
 if TYPE_CHECKING:
+    from mockprovider.guard import Guard
+    from mockprovider.pathology import Pathology
     from mockprovider.provider import MockProvider
     from mockprovider.server.runner import ThreadServer
 
 __all__ = [
+    "loopback_only",
     "mock_provider",
     "mock_provider_env",
     "mock_provider_in_loop",
+    "mock_provider_recordings",
     "mock_provider_settings",
+    "pathology",
     "pytest_addoption",
+    "pytest_collection_modifyitems",
     "pytest_configure",
+    "pytest_generate_tests",
 ]
 
-_MARK = (
+_MARKS = {
     "mockprovider(seed=..., pace=..., chunking=..., faults=..., relay=..., reply=..., models=..., api_keys=...,"
-    " scenario=...): settings of this test's mock provider, which then has a server of its own"
-)
-_OPTIONS = {"seed": "seed of the mock provider (1)", "pace": "pace of the mock provider (instant)"}
-"""Settings that the command line and the ini file may give, with what help says about them."""
+    " speed=..., scenario=...)": "settings of this test's mock provider, which then has a server of its own",
+    "pathologies(*patterns, legal=None, can=(), dialect='openai-chat')": "run this test once for each case of the"
+    " catalogue that the patterns choose, with the case in the fixture `pathology`",
+    "loopback_only(allow=())": "fail this test where it reaches for another machine, except for those allowed",
+}
+_OPTIONS: Mapping[str, tuple[Callable[[str], Any], str, str]] = {
+    "seed": (int, "a whole number", "seed of the mock provider (1)"),
+    "pace": (str, "a pace", "pace of the mock provider (instant)"),
+    "speed": (float, "a number", "how many times shorter the mock provider's waits are (1)"),
+}
+"""Settings that the command line and the ini file may give: what makes them of a text, and what help says."""
+
+_GUARD = "fail every test that reaches for anything but the loopback (see the fixture loopback_only)"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options and ini settings that hold for every test; `_settings` says which of them counts."""
     group = parser.getgroup("mockprovider")
-    for name, meaning in _OPTIONS.items():
-        kind, metavar = (int, "N") if name == "seed" else (str, "SPEC")
+    for name, (kind, _, meaning) in _OPTIONS.items():
+        metavar = {int: "N", float: "FACTOR"}.get(kind, "SPEC")  # type: ignore[call-overload]
         group.addoption(f"--mockprovider-{name}", type=kind, metavar=metavar, help=meaning)
         parser.addini(f"mockprovider_{name}", meaning, default=None)
+    for name, (_, metavar, meaning) in recording_plugin.OPTIONS.items():
+        group.addoption(f"--mockprovider-{name}", metavar=metavar, help=meaning)
+        parser.addini(f"mockprovider_{name}", meaning, default=None)
+    group.addoption("--mockprovider-loopback-only", action="store_true", help=_GUARD)
+    parser.addini("mockprovider_loopback_only", _GUARD, type="bool", default=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
-    config.addinivalue_line("markers", _MARK)
+    """Register the markers."""
+    for mark, meaning in _MARKS.items():
+        config.addinivalue_line("markers", f"{mark}: {meaning}")
+    config.addinivalue_line("markers", recording_plugin.MARK)
+
+
+# ------------------------------------------------------------------------------------------ settings
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +86,7 @@ def _settings(config: pytest.Config, fixture: Mapping[str, Any], item: pytest.It
 
     Of several markers, the nearest to the test counts, setting by setting.
     """
-    chosen: dict[str, Any] = {"seed": "1"}
+    chosen: dict[str, Any] = {"seed": 1}
     chosen |= _given({name: config.getini(f"mockprovider_{name}") for name in _OPTIONS})
     chosen |= fixture
     for mark in reversed(list(item.iter_markers("mockprovider")) if item is not None else []):
@@ -66,16 +94,20 @@ def _settings(config: pytest.Config, fixture: Mapping[str, Any], item: pytest.It
             raise pytest.UsageError("the marker mockprovider takes settings by name only")
         chosen |= mark.kwargs
     chosen |= _given({name: config.getoption(f"--mockprovider-{name}") for name in _OPTIONS})
-    if isinstance(chosen["seed"], str):
-        try:
-            chosen["seed"] = int(chosen["seed"])
-        except ValueError:
-            raise pytest.UsageError(f"mockprovider: seed: expected a whole number, got {chosen['seed']!r}") from None
+    for name, (kind, expected, _) in _OPTIONS.items():
+        if isinstance(chosen.get(name), str):
+            try:
+                chosen[name] = kind(chosen[name])
+            except ValueError:
+                raise pytest.UsageError(f"mockprovider: {name}: expected {expected}, got {chosen[name]!r}") from None
     return chosen
 
 
 def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value not in (None, "")}
+
+
+# ------------------------------------------------------------------------------------------ providers
 
 
 @pytest.fixture(scope="session")
@@ -111,9 +143,49 @@ def mock_provider(request: pytest.FixtureRequest) -> Iterator[MockProvider]:
         provider = MockProvider.on_shared(request.getfixturevalue("_mock_provider_server"))
     else:
         provider = _made(request).start()
+    try:
+        _play(request, provider)
+    except BaseException:
+        provider.close()
+        raise
     yield provider
-    provider.close()
-    provider.check()
+    provider.finish()
+
+
+# ------------------------------------------------------------------------------------------ recordings
+
+
+@pytest.fixture
+def mock_provider_recordings() -> dict[str, Any]:
+    """Settings of the recordings that tests with the marker `recording` play, by name; override it to give some.
+
+    They are those of `mockprovider.replay.library.Recordings`; `folder` is where the module's are.
+    """
+    return {}
+
+
+def _play(request: pytest.FixtureRequest, provider: MockProvider) -> None:
+    """Let the provider play the recordings of a test that is marked so."""
+    marks = list(request.node.iter_markers("recording"))
+    if not marks:
+        return
+    from mockprovider.errors import SettingError
+
+    def given(get: Callable[[str], Any], prefix: str) -> dict[str, Any]:
+        return {setting: get(prefix + name) for name, (setting, _, _) in recording_plugin.OPTIONS.items()}
+
+    names = [mark.args[0] if mark.args else mark.kwargs.get("name") for mark in marks]
+    said = [{name: value for name, value in mark.kwargs.items() if name != "name"} for mark in marks]
+    fixture = request.getfixturevalue("mock_provider_recordings")
+    config = request.config
+    try:
+        settings = recording_plugin.chosen(
+            given(config.getoption, "--mockprovider-"), said, fixture, given(config.getini, "mockprovider_")
+        )
+        name = next((name for name in names if name), None)
+        recording_plugin.play(provider, name, request.path, request.node.name, settings)
+    except (SettingError, TypeError) as error:
+        raise pytest.UsageError(f"the marker recording: {error}") from error
 
 
 @pytest.fixture
@@ -133,5 +205,70 @@ def mock_provider_in_loop(request: pytest.FixtureRequest) -> Iterator[MockProvid
     """
     provider = _made(request)
     yield provider
-    provider.close()
-    provider.check()
+    provider.finish()
+
+
+# ------------------------------------------------------------------------------------------ the catalogue
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each case that the marker `pathologies` chooses."""
+    mark = metafunc.definition.get_closest_marker("pathologies")
+    if mark is None:
+        return
+    from mockprovider.errors import SettingError
+    from mockprovider.pathology import select
+
+    wrong: Exception | None = None
+    try:
+        names = [case.name for case in select(mark.args, **mark.kwargs)]
+    except (SettingError, TypeError) as error:
+        wrong = error
+    if wrong is not None:
+        pytest.fail(f"the marker pathologies: {wrong}", pytrace=False)
+    if "pathology" not in metafunc.fixturenames:
+        metafunc.fixturenames.append("pathology")
+    metafunc.parametrize("pathology", names, indirect=True, ids=names)
+
+
+@pytest.fixture
+def pathology(request: pytest.FixtureRequest, mock_provider: MockProvider) -> Pathology:
+    """The case of a test with the marker `pathologies`: where it happens, what is expected, how long it takes."""
+    mark = request.node.get_closest_marker("pathologies")
+    if mark is None:
+        raise pytest.UsageError("the fixture pathology belongs to tests with the marker pathologies")
+    return mock_provider.pathology(request.param, dialect=mark.kwargs.get("dialect", "openai-chat"))
+
+
+# ------------------------------------------------------------------------------------------ the network guard
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give the network guard to the tests that are marked so, or to all."""
+    everywhere = config.getoption("--mockprovider-loopback-only") or config.getini("mockprovider_loopback_only")
+    for item in items:
+        names = getattr(item, "fixturenames", None)
+        if names is None or "loopback_only" in names:
+            continue
+        if everywhere or item.get_closest_marker("loopback_only") is not None:
+            names.insert(0, "loopback_only")
+
+
+@pytest.fixture
+def loopback_only(request: pytest.FixtureRequest) -> Iterator[Guard]:
+    """The network guard: whatever reaches for another machine gets an OutsideError, and the test fails after it.
+
+    It sees this process alone, and what goes through Python's own sockets. `attempts` are those so far; a test that
+    means them clears the list.
+    """
+    from mockprovider.guard import Guard
+
+    mark = request.node.get_closest_marker("loopback_only")
+    allow = mark.kwargs.get("allow", ()) if mark is not None else ()
+    if isinstance(allow, str) or (mark is not None and (mark.args or set(mark.kwargs) - {"allow"})):
+        raise pytest.UsageError("the marker loopback_only takes allow=[...], a list of hosts, and nothing else")
+    with Guard(allow) as guard:
+        yield guard
+    if guard.attempts:
+        tried = "\n".join(f"  {attempt}" for attempt in dict.fromkeys(guard.attempts))
+        pytest.fail(f"this test reached for other machines:\n{tried}", pytrace=False)

@@ -14,6 +14,7 @@ that other examples may have added; where an example has `127.0.0.1:8000`, its a
 - `install`: the block runs in a virtual environment that is new and empty.
 - `add WORDS`: these words are added to the block's last line.
 - `prints TEXT`: the block's output, or the page, must have this text.
+- `example FILE`: the block is that file of tests/examples, word for word but for its first lines; the file is run.
 
 Anything else, another language or an unknown mark, is an error: no example goes untested.
 """
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|~{3,})\s*(?P<language>\S*)[^`]*$")
 COMMENT = re.compile(r"^\s*<!--\s*test:\s*(?P<marks>.*?)\s*-->\s*$")
 LANGUAGES = ("bash", "python", "html")
-MARKS = {"server": False, "install": False, "add": True, "prints": True}
+MARKS = {"server": False, "install": False, "add": True, "prints": True, "example": True}
 """Each mark, and whether a value follows it."""
 
 

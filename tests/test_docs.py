@@ -138,8 +138,13 @@ def test_a_shell_block_works(example: Example, server_of: ServerOf) -> None:
 
 @pytest.mark.parametrize("example", params("python"))
 def test_a_python_block_works(example: Example, server_of: ServerOf, pytester: pytest.Pytester) -> None:
-    """The program succeeds and prints what the document says; an example of a test passes under pytest."""
-    if is_test(example):
+    """The program succeeds and prints what the document says; an example of a test passes under pytest.
+
+    One that stands in tests/examples is run there, with all the other tests; here, it is the same text.
+    """
+    if file := example.mark("example"):
+        assert (ROOT / "tests" / "examples" / file).read_text(encoding="utf-8").endswith(f"\n\n{example.code}")
+    elif is_test(example):
         pytester.makepyfile(example.code)
         outcomes = pytester.runpytest_subprocess("-p", "no:cacheprovider").parseoutcomes()
         assert set(outcomes) == {"passed"}, outcomes

@@ -11,68 +11,16 @@ import pytest
 import mockprovider.server.runner  # noqa: F401  once, here, and not in every run of an inner suite
 from mockprovider import MockProvider, MockProviderError, NoMatchError
 from tests.asking import ask
+from tests.suites import Suite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-PREAMBLE = '''
-import json
-import http.client
-import threading
-import urllib.request
-
-import pytest
-
-STRANGERS = set(threading.enumerate())  # of the session that runs this one
-
-
-def servers():
-    """How many servers this session runs on threads."""
-    return sum(thread.name == "mockprovider" for thread in set(threading.enumerate()) - STRANGERS)
-
-
-def ask(base, content="Hi!", model="gpt-5", **fields):
-    """A prompt; the status, and the text or the error's message."""
-    host = base.removeprefix("http://").partition("/")[0]
-    connection = http.client.HTTPConnection(host, timeout=20)
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": content}], **fields})
-    connection.request("POST", base.removeprefix("http://" + host) + "/v1/chat/completions", body)
-    with connection.getresponse() as response:
-        document = json.loads(response.read())
-    connection.close()
-    if "error" in document:
-        return response.status, document["error"]["message"]
-    return response.status, document["choices"][0]["message"]["content"]
-'''
-
-
-# Plugins that happen to be here; the first one is imported anew, and rewritten, by every run in this process.
-UNNEEDED = ("hypothesispytest", "cacheprovider", "anyio", "faker")
 
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> Suite:
     """Makes a suite of tests and runs it."""
     return Suite(pytester)
-
-
-class Suite:
-    """A project that has the plugin and tests of its own."""
-
-    def __init__(self, pytester: pytest.Pytester) -> None:
-        self.pytester = pytester
-
-    def run(
-        self, tests: str, *options: str, conftest: str = "", ini: str = "", apart: bool = False
-    ) -> pytest.RunResult:
-        """Run tests that have `ask`; apart: in a process of their own."""
-        # Modules of a run inside this process would be taken for those of the next one.
-        name = f"test_of_{self.pytester.path.name}_{len(list(self.pytester.path.iterdir()))}"
-        self.pytester.makepyfile(**{name: PREAMBLE + tests})
-        self.pytester.makeconftest(conftest)
-        self.pytester.makeini(f"[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n{ini}")
-        run = self.pytester.runpytest_subprocess if apart else self.pytester.runpytest_inprocess
-        return run(*(word for plugin in UNNEEDED for word in ("-p", f"no:{plugin}")), *options)
 
 
 # ------------------------------------------------------------------------------------------------ the fixture
@@ -369,13 +317,14 @@ def test_help_tells_options_and_marker(suite: Suite) -> None:
 
 
 def test_importing_the_plugin_imports_nothing_heavy() -> None:
-    """The plugin brings no aiohttp, no faker, no asyncio and no room of ours, beyond what pytest itself imports."""
+    """The plugin brings no aiohttp, no faker, no asyncio, and of our rooms those alone that import nothing."""
     code = (
         "import sys, pytest; before = set(sys.modules); import mockprovider.pytest_plugin;"
         "print(*sorted(set(sys.modules) - before))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
-    assert ended.stdout.split() == ["mockprovider", "mockprovider.pytest_plugin"]
+    light = ["mockprovider", "mockprovider.errors", "mockprovider.pytest_plugin", "mockprovider.recording_plugin"]
+    assert ended.stdout.split() == light
 
 
 def test_the_fixture_costs_nothing_unless_it_is_used(suite: Suite) -> None:
@@ -387,7 +336,8 @@ def test_the_fixture_costs_nothing_unless_it_is_used(suite: Suite) -> None:
         def test_without():
             assert threading.active_count() == 1
             ours = {name for name in sys.modules if name.startswith("mockprovider")}
-            assert ours == {"mockprovider", "mockprovider.pytest_plugin"}
+            light = {"pytest_plugin", "recording_plugin", "errors"}
+            assert ours == {"mockprovider", *(f"mockprovider.{name}" for name in light)}
             assert "aiohttp" not in sys.modules
         """.replace("\n        ", "\n"),
         "-p", "no:aiohttp", "-p", "no:asyncio",

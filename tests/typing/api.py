@@ -24,7 +24,10 @@ from mockprovider import (
     equals,
     glob,
     regex,
+    tool_call,
 )
+from mockprovider.pathology import Pathology
+from mockprovider.verdict import Told
 from mockprovider.when import When
 
 
@@ -52,7 +55,13 @@ def rules(provider: MockProvider) -> None:
     rule.then_reply(ToolCall("f", {"a": 1})).then_error(429, "slow", code="x", headers={"retry-after": 1})
     rule.reply(Refusal("no"), pace="fast", chunking="join=false")
     rule.reply(answer)
+    rule.rate_limit(retry_after=0.5, times=2).then_rate_limit().then_reply(tool_call("f", a=1, b=[2]))
     rule.reply(5)  # type: ignore[arg-type]
+    rule.rate_limit(1)  # type: ignore[call-arg]
+    provider.on(turn=1, tool_result=False, tools="f", headers={"a": "b"}, body={"tools[*].type": "function"})
+    provider.on(model=lambda name: name == "gpt-5", messages=None)
+    provider.on(modle="gpt-*")  # type: ignore[call-arg]
+    provider.on(stream="yes")  # type: ignore[arg-type]
     rule.reply("a", times="2")  # type: ignore[arg-type]
     rule.error("429")  # type: ignore[arg-type]
 
@@ -89,3 +98,34 @@ async def use_async(provider: MockProvider) -> None:
         assert_type(running, MockProvider)
         assert_type(await running.wait_for_async(), list[Exchange])
         running.wait_for_async()  # type: ignore[unused-coroutine]
+
+
+def afterwards(provider: MockProvider, pathology: Pathology) -> None:
+    """What happened, what the program says of it, and what a client survives."""
+    [first] = provider.assert_requested(1, model="gpt-*")
+    assert_type(first.attempt, int)
+    assert_type(first.left_at, int | None)
+    provider.assert_requested(modle="gpt-*")  # type: ignore[call-arg]
+    provider.delivered("Hello", error=ValueError("cut"), cancelled=True)
+    with provider.expect_stream_error(ValueError, KeyError) as caught:
+        assert_type(caught.error, Exception | None)
+    provider.expect_stream_error(5)  # type: ignore[arg-type]
+    provider.assert_resilient(ignore=["no-retry"], most_attempts=3, patience=10, timeout=1)
+    provider.assert_survives(client, "sse-*", legal=True, can=("tools",), dialect="openai-chat")
+    provider.assert_survives(client_async, can="retry")
+    provider.assert_survives(len)  # type: ignore[arg-type]
+    assert_type(provider.pathology("sse-crlf"), Pathology)
+    assert_type(pathology.openai_url, str)
+    assert_type(pathology.silence, float)
+    assert_type(pathology.judge(Told("Hello")).reading, str | None)
+    pathology.assert_survives(client)
+
+
+def client(base_url: str) -> str | Told:
+    """A client under test."""
+    return Told(None, error=base_url)
+
+
+async def client_async(base_url: str) -> str:
+    """One that is a coroutine function."""
+    return base_url

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mockprovider.matching import contains, equals, glob, regex
     from mockprovider.pace import Chunking, Pacing
     from mockprovider.provider import MockProvider
-    from mockprovider.reply import Reasoning, Refusal, Reply, Text, ToolCall, tool_call
+    from mockprovider.reply import Reasoning, Refusal, Reply, Text, Tokens, ToolCall, tool_call
 
 __all__ = [
     "Chunking",
@@ -28,6 +28,7 @@ __all__ = [
     "Refusal",
     "Reply",
     "Text",
+    "Tokens",
     "ToolCall",
     "__version__",
     "contains",
@@ -48,6 +49,7 @@ _HOMES = {
     "Refusal": "reply",
     "Reply": "reply",
     "Text": "reply",
+    "Tokens": "reply",
     "ToolCall": "reply",
     "contains": "matching",
     "equals": "matching",

@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--no-console", action="store_false", dest="console", help="no page at /")
     serve.add_argument("--journal", type=Path, metavar="FILE", help="append each exchange as a line of JSON")
     serve.add_argument("--workers", type=int, default=1, metavar="N", help="processes that share the port (1)")
+    serve.add_argument("--speed", type=float, metavar="X", help="every wait is so many times shorter (1)")
     serve.add_argument("--late-warning", type=float, metavar="SECONDS", help="report writes later than this (0.1)")
     serve.add_argument("--journal-limit", type=int, metavar="N", help="exchanges kept in memory (1000)")
     add_commands(commands)
@@ -117,6 +118,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             "flavour",
             "tls",
             "console",
+            "speed",
             "shelf",
             "token",
             "journal_limit",

@@ -6,15 +6,17 @@ for attempt in attempts(get("http-502-html-cloudflare")):
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from functools import cache
 from itertools import islice
 from typing import Any
 
-from mockprovider.cases import TEXT, Case, Recipe, recipe, recipe_of
+from mockprovider.cases import TEXT, Case, Recipe, get, recipe, recipe_of
 from mockprovider.dialects import DIALECTS, TABLE
 from mockprovider.dialects.base import Ask, Dialect, Voice
 from mockprovider.dialects.routing import Target
@@ -31,7 +33,7 @@ from mockprovider.seed import Seed
 from mockprovider.timeline import Close, Control, End, Ending, HalfClose, Hang, Hold, Reset, Timed
 from mockprovider.wire import Burst, Head, SocketItem, TransferEncoder, Write
 
-__all__ = ["Attempt", "attempts", "lines", "preview"]
+__all__ = ["Attempt", "attempts", "durations", "lines", "preview"]
 
 _SEED = Seed(1)
 _WALL = 1_767_225_600.0
@@ -72,6 +74,22 @@ def attempts(case: Case) -> list[Attempt]:
         if not any(number in span for span in spans):
             break
     return found
+
+
+@cache
+def durations(name: str) -> tuple[float, float]:
+    """How long the answer of a case takes, and its longest silence, in seconds; infinite where it never ends.
+
+    SettingError for a case that is not available.
+    """
+    case = get(name)
+    if case.listener is not None:
+        return (math.inf, math.inf) if case.listener == "silence" else (0.0, 0.0)
+    first = attempts(case)[0]
+    gaps = [gap for gap, _, _ in first.actions]
+    if isinstance(first.actions[-1][1], Hang):
+        return math.inf, math.inf
+    return (math.inf if first.endless else sum(gaps)), max(gaps)
 
 
 def preview(*, dialect: str, reply: object, faults: str, pace: str) -> Iterator[tuple[float, bytes, str]]:

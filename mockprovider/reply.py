@@ -31,6 +31,7 @@ __all__ = [
     "Start",
     "Text",
     "TextDelta",
+    "Tokens",
     "ToolCall",
     "ToolCallDelta",
     "ToolCallStart",
@@ -92,21 +93,55 @@ Part: TypeAlias = Text | Reasoning | Refusal | ToolCall
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """The usage that a response tells, in tokens. What is None is counted.
+
+    prompt: all of the prompt, what was read from a cache (cached) and written to one (cache_written) among it;
+    completion: all that is said, in all choices, reasoning among it. A provider that tells these parts beside the rest
+    is told the rest. SettingError for what is no number of tokens, and for parts that are more than the whole.
+    """
+
+    prompt: int | None = None
+    completion: int | None = None
+    reasoning: int | None = None
+    cached: int | None = None
+    cache_written: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.given.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise SettingError(f"usage: {name}: expected a whole number of at least 0, got {value!r}")
+        if self.prompt is not None and (self.cached or 0) + (self.cache_written or 0) > self.prompt:
+            raise SettingError("usage: cached and cache_written are parts of prompt, and together they are more")
+        if self.completion is not None and (self.reasoning or 0) > self.completion:
+            raise SettingError("usage: reasoning is a part of completion, and it is more")
+
+    @property
+    def given(self) -> Mapping[str, object]:
+        """What is not counted, by its name."""
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What the model says to one request.
 
     parts: in order; finish: `stop`, `length`, `tool_calls` or `content_filter`, or any other text, or None: what
-    follows from the parts and the request's limits. Every choice of a request with `n > 1` gets the same reply.
+    follows from the parts and the request's limits; usage: what the response tells of it, None: what is counted. Every
+    choice of a request with `n > 1` gets the same reply.
     """
 
     parts: tuple[Part, ...]
     finish: str | None = None
+    usage: Tokens | None = None
 
     @classmethod
-    def of(cls, *parts: str | Part | Reply, finish: str | None = None) -> Reply:
+    def of(cls, *parts: str | Part | Reply, finish: str | None = None, usage: Tokens | None = None) -> Reply:
         """From texts, parts, or one finished reply. SettingError for anything else."""
-        if len(parts) == 1 and isinstance(parts[0], Reply) and finish is None:
+        if len(parts) == 1 and isinstance(parts[0], Reply) and finish is None and usage is None:
             return parts[0]
+        if not isinstance(usage, Tokens | None):
+            raise SettingError(f"usage: expected Tokens(...), got {usage!r}")
         made: list[Part] = []
         for part in parts:
             if isinstance(part, str):
@@ -117,7 +152,7 @@ class Reply:
                 raise SettingError(
                     f"a reply is made of str, Text, Reasoning, Refusal and ToolCall, not {type(part).__name__}"
                 )
-        return cls(tuple(made), finish)
+        return cls(tuple(made), finish, usage)
 
     @property
     def calls(self) -> int:

@@ -33,7 +33,7 @@ from mockprovider.errors import RequestError, SettingError, nearest
 from mockprovider.limits import Limits
 from mockprovider.matching import Conditions
 from mockprovider.pace import Chunking, Pacing
-from mockprovider.reply import Part, Reasoning, Refusal, Reply, Text, ToolCall
+from mockprovider.reply import Part, Reasoning, Refusal, Reply, Text, Tokens, ToolCall
 from mockprovider.scenario import Answer, Said, request_error
 from mockprovider.tomltext import places
 
@@ -51,7 +51,8 @@ __all__ = [
 ]
 
 ANSWER_KEYS = ("reply", "error", "times", "pace", "chunking", "faults", "flavour")
-REPLY_KEYS = ("reasoning", "text", "refusal", "tool_calls", "parts", "finish")
+REPLY_KEYS = ("reasoning", "text", "refusal", "tool_calls", "parts", "finish", "usage")
+_USAGE_KEYS = ("prompt", "completion", "reasoning", "cached", "cache_written")
 ERROR_KEYS = ("status", "message", "type", "param", "code", "headers")
 _PARTS: Mapping[str, type[Reasoning | Text | Refusal]] = {"reasoning": Reasoning, "text": Text, "refusal": Refusal}
 
@@ -144,9 +145,13 @@ def reply_from(value: object) -> Reply:
     finish = table.get("finish")
     if finish is not None and not isinstance(finish, str):
         raise SettingError(f"finish: expected a text, got {finish!r}")
+    usage = None
+    if "usage" in table:
+        with _within("", "usage"):
+            usage = Tokens(**_table(table["usage"], _USAGE_KEYS))
     if "parts" not in table:
-        return Reply(tuple(_parts(table)), finish)
-    if table.keys() - {"parts", "finish"}:
+        return Reply(tuple(_parts(table)), finish, usage)
+    if table.keys() - {"parts", "finish", "usage"}:
         raise SettingError("give the parts either by name or as the list `parts`, not both")
     parts: list[Part] = []
     with _within("parts", "parts"):
@@ -155,7 +160,7 @@ def reply_from(value: object) -> Reply:
         with _within(f"parts[{index}]", "parts", index):
             named = {"text": part} if isinstance(part, str) else part
             parts.extend(_parts(_table(named, (*_PARTS, "tool_calls"))))
-    return Reply(tuple(parts), finish)
+    return Reply(tuple(parts), finish, usage)
 
 
 def _parts(table: Mapping[str, Any]) -> Iterator[Part]:

@@ -16,7 +16,7 @@ from mockprovider.pace import Chunking, Pacing
 from mockprovider.recording import Recording
 from mockprovider.replay.library import reel_of
 from mockprovider.replay.reel import Playback, Show, speed_of
-from mockprovider.reply import Part, Reply
+from mockprovider.reply import Part, Reply, Tokens
 from mockprovider.scenario import Answer, request_error
 
 __all__ = ["When"]
@@ -33,6 +33,7 @@ class When:
         self,
         *parts: str | Part | Reply | Callable[[Exchange], Reply | RequestError | str],
         finish: str | None = None,
+        usage: Tokens | None = None,
         times: int | None = None,
         pace: str | Pacing | None = None,
         chunking: str | Chunking | None = None,
@@ -42,19 +43,19 @@ class When:
         """Answer with texts and parts, a `Reply`, or a function of the exchange that returns one.
 
         The function runs on the server's loop: it must not block. finish: instead of the reason that follows from the
-        parts; times: so often before the next answer's turn; pace, chunking: instead of the server's; faults: what goes
-        wrong, such as `"reset(after=3)"`, or the name of a case. SettingError for what is no reply and for a chain that
-        cannot be.
+        parts; usage: the tokens that are told, instead of those that are counted; times: so often before the next
+        answer's turn; pace, chunking: instead of the server's; faults: what goes wrong, such as `"reset(after=3)"`, or
+        the name of a case. SettingError for what is no reply and for a chain that cannot be.
         """
         says: Any
         if len(parts) == 1 and callable(parts[0]):
-            if inspect.iscoroutinefunction(parts[0]) or finish is not None:
-                raise SettingError("reply: expected a plain function, which sets the finish reason in its reply")
+            if inspect.iscoroutinefunction(parts[0]) or finish is not None or usage is not None:
+                raise SettingError("reply: expected a plain function, whose reply has the finish reason and the usage")
             says = parts[0]
         elif not parts:
             raise SettingError("reply: expected at least one text, part or function")
         else:
-            says = Reply.of(*parts, finish=finish)  # type: ignore[arg-type]
+            says = Reply.of(*parts, finish=finish, usage=usage)  # type: ignore[arg-type]
         text = faults if isinstance(faults, str) else text_of(chain(faults))
         return self._then(says, times, pace, chunking, text, flavour)
 

@@ -235,6 +235,7 @@ PUBLIC = {
     "Refusal",
     "Reply",
     "Text",
+    "Tokens",
     "ToolCall",
     "__version__",
     "contains",

@@ -489,3 +489,12 @@ def test_no_body_makes_a_defect(path: str, body: dict[str, Any], server: MockPro
         if namespace["id"]:
             Api(server.url)("DELETE", f"/namespaces/{namespace['id']}")
     assert prompt()
+
+
+def test_a_case_tells_its_seconds(server: MockProvider) -> None:
+    """A case says how long its answer takes and how long it is silent, so that a client's timeout can be set by them."""
+    api = Api(server.url)
+    stalled, endless = api("GET", "/cases/stall-then-burst"), api("GET", "/cases/runaway")
+    assert stalled["seconds"] >= stalled["silence"] > 0
+    assert api("GET", "/cases/sse-crlf")["silence"] == 0
+    assert endless["seconds"] is None

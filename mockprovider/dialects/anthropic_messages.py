@@ -32,6 +32,7 @@ class AnthropicMessages(Dialect):
     """The dialect of `/v1/messages`."""
 
     name = "anthropic-messages"
+    counts = ("prompt", "completion", "reasoning", "cached", "cache_written")
     endpoints = (Endpoint(_MESSAGES), Endpoint(f"{_MESSAGES}/count_tokens", prompt=False))
 
     def parse(self, body: bytes, headers: Mapping[str, str], target: Target = PLAIN) -> Ask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mockprovider.dialects.anthropic_models import snapshot
-from mockprovider.dialects.base import Ask, Usage, Voice
+from mockprovider.dialects.base import Account, Ask, Usage, Voice
 from mockprovider.jsontext import dumps
 from mockprovider.reply import Finish
 from mockprovider.tokens import count
@@ -22,26 +22,44 @@ def input_tokens(ask: Ask) -> int:
     )
 
 
-def first_usage(voice: Voice, output: int) -> dict[str, Any]:
-    """The usage as `message_start` and a whole message tell it. Nothing is ever cached here."""
+def _account(voice: Voice, sent: Usage, *, ended: bool) -> Account:
+    """No message is counted as less than one token."""
+    least = Usage(max(1, sent.completion), sent.reasoning)
+    return voice.account(least, input_tokens(voice.ask), ended=ended)
+
+
+def _details(voice: Voice, told: Account) -> dict[str, Any]:
+    """What of the output is thinking; older messages do not tell it, nor is it told here where it was not scripted."""
+    script = voice.reply.usage
+    if script is None or script.reasoning is None:
+        return {}
+    return {"output_tokens_details": {"thinking_tokens": told.reasoning}}
+
+
+def first_usage(voice: Voice, sent: Usage, *, ended: bool) -> dict[str, Any]:
+    """The usage as `message_start` and a whole message tell it. What is written to the cache is kept for 5 minutes."""
+    told = _account(voice, sent, ended=ended)
     return {
-        "input_tokens": input_tokens(voice.ask),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
-        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
-        "output_tokens": output,
+        "input_tokens": told.uncached,
+        "cache_creation_input_tokens": told.cache_written,
+        "cache_read_input_tokens": told.cached,
+        "cache_creation": {"ephemeral_5m_input_tokens": told.cache_written, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": told.completion,
+        **(_details(voice, told) if ended else {}),
         "service_tier": voice.ask.options.service_tier,
         "inference_geo": "not_available",
     }
 
 
-def final_usage(ask: Ask, sent: Usage) -> dict[str, Any]:
+def final_usage(voice: Voice, sent: Usage) -> dict[str, Any]:
     """The usage as `message_delta` tells it: cumulative, and never less than `message_start` said."""
+    told = _account(voice, sent, ended=True)
     return {
-        "input_tokens": input_tokens(ask),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
-        "output_tokens": max(1, sent.completion),
+        "input_tokens": told.uncached,
+        "cache_creation_input_tokens": told.cache_written,
+        "cache_read_input_tokens": told.cached,
+        "output_tokens": told.completion,
+        **_details(voice, told),
     }
 
 

@@ -77,7 +77,7 @@ class MessagesStream(Encoder):
                 yield from self._within(TextDelta)
                 yield self._delta(self._index, "text_delta", "text", item.text)
         elif isinstance(item, Start):
-            message = {**head(self._voice), "usage": first_usage(self._voice, 1)}
+            message = {**head(self._voice), "usage": first_usage(self._voice, self.usage, ended=False)}
             yield self._event({"type": "message_start", "message": message})
         elif isinstance(item, ToolCallStart):
             yield from self._close()
@@ -90,7 +90,7 @@ class MessagesStream(Encoder):
     def _end(self, finish: Finish) -> Iterator[Payload]:
         yield from self._close()
         yield from self._ping()
-        usage = final_usage(self._voice.ask, self.usage)
+        usage = final_usage(self._voice, self.usage)
         yield self._event({"type": "message_delta", "delta": ending(finish, self._refusal), "usage": usage})
         yield self._event({"type": "message_stop"})
 

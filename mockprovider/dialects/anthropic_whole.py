@@ -85,6 +85,6 @@ class MessagesWhole(Encoder):
             if kind is ReasoningDelta:
                 block["signature"] = signature(self._voice, index)
             content.append(block)
-        usage = first_usage(self._voice, max(1, self.usage.completion))
+        usage = first_usage(self._voice, self.usage, ended=True)
         message = {**head(self._voice), "content": content, **ending(self._finish, self._refusal), "usage": usage}
         yield self._gap, Payload(dumps(message)), NOWHERE

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 from mockprovider.dialects.routing import PLAIN, Endpoint, Target
 from mockprovider.errors import RequestError, SettingError
 from mockprovider.payload import Affixes, Payload
-from mockprovider.reply import Delta, Reply
+from mockprovider.reply import Delta, Reply, Tokens
 from mockprovider.seed import Seed
 from mockprovider.timeline import Control, Stage, Timed
 from mockprovider.tokens import count
 
-__all__ = ["Ask", "Dialect", "Document", "Encoder", "Inquiry", "ToolSpec", "Usage", "Voice"]
+__all__ = ["Account", "Ask", "Dialect", "Document", "Encoder", "Inquiry", "ToolSpec", "Usage", "Voice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,36 @@ class Usage:
     reasoning: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The usage that a response tells. cached and cache_written are parts of prompt, reasoning is one of completion."""
+
+    prompt: int
+    completion: int
+    reasoning: int
+    cached: int
+    cache_written: int
+
+    @property
+    def total(self) -> int:
+        """All tokens."""
+        return self.prompt + self.completion
+
+    @property
+    def uncached(self) -> int:
+        """The tokens of the prompt that no cache has to do with."""
+        return self.prompt - self.cached - self.cache_written
+
+    @property
+    def answer(self) -> int:
+        """What was said and is no reasoning."""
+        return self.completion - self.reasoning
+
+
+_COUNTED = Tokens()
+"""A usage of which nothing was scripted."""
+
+
 @dataclass(slots=True)
 class Voice:
     """What one exchange's encoder needs besides the deltas.
@@ -111,6 +141,27 @@ class Voice:
         digits = self.seed.hex(31, "ids", purpose, *self.key, *parts)
         variant = "89ab"[int(digits[15], 16) % 4]
         return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{variant}{digits[16:19]}-{digits[19:]}"
+
+    def account(self, sent: Usage, prompt: int | None = None, *, ended: bool = True) -> Account:
+        """The usage as the reply scripts it; what it does not script is counted.
+
+        prompt: tokens as the dialect counts them, None: those of the messages' texts. While the reply has not ended, no
+        more is told than was sent, but for reasoning, which comes before the answer.
+        """
+        script = self.reply.usage or _COUNTED
+        cached, written = script.cached or 0, script.cache_written or 0
+        if script.prompt is not None:
+            prompt = script.prompt
+        else:
+            prompt = max(self.ask.prompt_tokens() if prompt is None else prompt, cached + written)
+        answer, reasoning = sent.completion - sent.reasoning, sent.reasoning
+        if script.reasoning is not None:
+            reasoning = script.reasoning
+        if script.completion is not None:
+            reasoning = min(reasoning, script.completion)
+            scripted = script.completion - reasoning
+            answer = scripted if ended else min(answer, scripted)
+        return Account(prompt, answer + reasoning, reasoning, cached, written)
 
     def moment(self) -> str:
         """When the reply was made, as an RFC 3339 timestamp in UTC, to the second."""
@@ -171,6 +222,9 @@ class Dialect(Protocol):
     relay: bool = False
     """Whether its events are numbered and named, as relays write them."""
 
+    counts: tuple[str, ...] = ("prompt", "completion")
+    """The fields of a scripted usage that it has words for."""
+
     def framing(self, ask: Ask) -> str:
         """How its streams are framed: `sse`, `sse-crlf`, `ndjson` or `json-array`."""
         return "sse"
@@ -194,6 +248,16 @@ class Dialect(Protocol):
 
     def error_object(self, error: RequestError) -> dict[str, Any]:
         """The document with which the provider reports an error in mid-stream."""
+
+    def check(self, reply: Reply, *, stream: bool) -> None:
+        """SettingError where this dialect has no word for something in the reply, its usage included."""
+        for name in reply.usage.given if reply.usage is not None else ():
+            if name not in self.counts:
+                raise SettingError(
+                    f"{self.flavour or self.name} has no word for {name!r} in a reply's usage: it tells"
+                    f" {', '.join(self.counts)}"
+                )
+        self.check_reply(reply, stream=stream)
 
     def check_reply(self, reply: Reply, *, stream: bool) -> None:
         """SettingError where this dialect has no word for a part of the reply."""

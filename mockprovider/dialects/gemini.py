@@ -44,6 +44,7 @@ class Gemini(Dialect):
     """The dialect of `/v1beta/models/{model}:generateContent`."""
 
     name = "gemini"
+    counts = ("prompt", "completion", "reasoning", "cached")
     endpoints = tuple(endpoint for version in _VERSIONS for endpoint in _endpoints(version))
     below = ("/v1beta/", "/v1alpha/")
     tokens_per_payload = 12
@@ -79,7 +80,10 @@ class Gemini(Dialect):
         """An error as Google words it. When to come again is told in its details, not in a header."""
         array = target.endpoint.endswith(":streamGenerateContent") and (target.asked("alt") or "").lower() != "sse"
         own = tuple(header for header in error.headers if not header[0].lower().startswith("retry-after"))
-        return (("Content-Type", _JSON), *_always(0), *own), error_body(error, array=array)
+        body = error_body(error, array=array, model=target.params.get("model", ""))
+        # Of the newest recordings, refusals for a quota alone name the tier.
+        tier = (("X-Gemini-Service-Tier", "standard"),) if error.status == 429 else ()
+        return (*tier, ("Content-Type", _JSON), *_always(0), *own), body
 
     def error_object(self, error: RequestError) -> dict[str, object]:
         """An error in mid-stream has the same shape as one before it."""

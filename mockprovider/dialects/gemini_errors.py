@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -137,8 +138,8 @@ def refused_key(key: str) -> RequestError:
 # ------------------------------------------------------------------------------------------------ bodies
 
 
-def error_document(error: RequestError) -> dict[str, Any]:
-    """The error as a document. A kind in capitals is a google.rpc.Code itself."""
+def error_document(error: RequestError, model: str = "") -> dict[str, Any]:
+    """The error as a document. A kind in capitals is a google.rpc.Code itself; model: which was asked, for a 429."""
     code = error.status
     if code == 500:
         code = _KINDS.get(error.kind, code)
@@ -147,9 +148,11 @@ def error_document(error: RequestError) -> dict[str, Any]:
         status = error.kind
     details: list[Mapping[str, Any]] = list(error.details) if isinstance(error, Refused) else []
     message = error.message
-    wait = _wait(error)
-    if wait is not None:
-        message, details = _quota(wait)
+    if error.status == 429 and not details:
+        wait, details = _wait(error), _quota(_wait(error), model)
+        # What a limit of this server's says is in another provider's manner; what a script says stays.
+        if wait is not None and error.code == "rate_limit_exceeded":
+            message = _QUOTA_MESSAGE + f"\nPlease retry in {wait:g}s."
     said: dict[str, Any] = {"code": code, "message": message, "status": status}
     return {"error": {**said, "details": details} if details else said}
 
@@ -157,26 +160,48 @@ def error_document(error: RequestError) -> dict[str, Any]:
 def _wait(error: RequestError) -> float | None:
     """The seconds to wait that the error's headers tell; Google tells them in the body instead."""
     told = {name.lower(): value for name, value in error.headers}
-    return int(told["retry-after-ms"]) / 1000 if error.status == 429 and "retry-after-ms" in told else None
+    for name, divisor in (("retry-after-ms", 1000), ("retry-after", 1)):
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", told.get(name, "")):
+            return float(told[name]) / divisor
+    return None
 
 
-def _quota(wait: float) -> tuple[str, list[Mapping[str, Any]]]:
-    """What a limit of requests or tokens says: when to come again, as text and as `RetryInfo`."""
-    page = "https://ai.google.dev/gemini-api/docs/rate-limits"
-    message = (
-        "You exceeded your current quota, please check your plan and billing details. For more information on this"
-        f" error, head to: {page}.\nPlease retry in {wait:g}s."
-    )
+_LIMITS_PAGE = "https://ai.google.dev/gemini-api/docs/rate-limits"
+_QUOTA_MESSAGE = (
+    "You exceeded your current quota, please check your plan and billing details. For more information on this"
+    f" error, head to: {_LIMITS_PAGE}."
+)
+_METRIC = "generate_content_paid_tier_input_token_count"
+_QUOTA = "GenerateContentPaidTierInputTokensPerModelPerMinute"
+
+
+def _quota(wait: float | None, model: str) -> list[Mapping[str, Any]]:
+    """The details of a 429, as recorded: where to read on, which quota, and, where that is known, when to come again.
+
+    wait: in seconds; model: the name of it, or nothing.
+    """
     rpc = "type.googleapis.com/google.rpc."
-    return message, [
-        {"@type": f"{rpc}Help", "links": [{"description": "Learn more about Gemini API quotas", "url": page}]},
-        {"@type": f"{rpc}RetryInfo", "retryDelay": f"{math.ceil(wait)}s"},
+    violation = {
+        "quotaMetric": f"{_SERVICE}/{_METRIC}",
+        "quotaId": _QUOTA,
+        "quotaDimensions": {**({"model": model} if model else {}), "location": "global"},
+        "quotaValue": "1000000",
+    }
+    details: list[Mapping[str, Any]] = [
+        {"@type": f"{rpc}Help", "links": [{"description": "Learn more about Gemini API quotas", "url": _LIMITS_PAGE}]},
+        {"@type": f"{rpc}QuotaFailure", "violations": [violation]},
     ]
+    if wait is not None:
+        details.append({"@type": f"{rpc}RetryInfo", "retryDelay": f"{math.ceil(wait)}s"})
+    return details
 
 
-def error_body(error: RequestError, *, array: bool) -> bytes:
-    """The error as the body of a response. array: as the only element of one, as streams without `alt=sse` have it."""
-    document = pretty(error_document(error)) + b"\n"
+def error_body(error: RequestError, *, array: bool, model: str = "") -> bytes:
+    """The error as the body of a response.
+
+    array: as the only element of one, as streams without `alt=sse` have it; model: which was asked.
+    """
+    document = pretty(error_document(error, model)) + b"\n"
     return b"[" + document + b"]\n" if array else document
 
 

@@ -51,19 +51,23 @@ def candidate(voice: Voice, index: int, parts: list[dict[str, Any]], ending: dic
 
 def usage(voice: Voice, sent: Usage, *, ended: bool) -> dict[str, Any]:
     """The account so far. While nothing but thoughts has come, they are not in it."""
-    prompt, first = prompt_tokens(voice.ask), first_forms(voice.ask.model)
-    answered = sent.completion - sent.reasoning
+    account, first = voice.account(sent, prompt_tokens(voice.ask), ended=ended), first_forms(voice.ask.model)
+    prompt, answered = account.prompt, account.answer
     told = ended or (answered > 0 and not first)
     modality = [{"modality": "TEXT", "tokenCount": prompt}]
     said: dict[str, Any] = {"promptTokenCount": prompt}
     if told and answered:
         said["candidatesTokenCount"] = answered
-    said["totalTokenCount"] = prompt + (sent.completion if told else 0)
+    said["totalTokenCount"] = prompt + (account.completion if told else 0)
+    if account.cached:
+        said["cachedContentTokenCount"] = account.cached
     said["promptTokensDetails"] = modality
+    if account.cached:
+        said["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": account.cached}]
     if told and first and answered:
         said["candidatesTokensDetails"] = [{"modality": "TEXT", "tokenCount": answered}]
-    if told and sent.reasoning:
-        said["thoughtsTokenCount"] = sent.reasoning
+    if told and account.reasoning:
+        said["thoughtsTokenCount"] = account.reasoning
     return {**said, "serviceTier": "standard"}
 
 

@@ -121,13 +121,14 @@ class _OllamaEncoder(Encoder):
             said["context"] = [crc32(token.encode("utf-8", "surrogatepass")) % _VOCABULARY for token in prompt]
             said["context"] += [crc32(token.encode("utf-8", "surrogatepass")) % _VOCABULARY for token in self._tokens]
         total, loading, reading, saying = self._clock.durations()
+        told = self._voice.account(self.usage)
         return {
             **said,
             "total_duration": total,
             "load_duration": loading,
-            "prompt_eval_count": ask.prompt_tokens(),
+            "prompt_eval_count": told.prompt,
             "prompt_eval_duration": reading,
-            "eval_count": self.usage.completion,
+            "eval_count": told.completion,
             "eval_duration": saying,
         }
 

@@ -88,12 +88,10 @@ def _head(voice: Voice) -> dict[str, Any]:
     return {"id": "cmpl-" + voice.id(29, "completion"), "object": "text_completion", "created": voice.created}
 
 
-def _usage(options: CompletionsOptions, sent: Usage) -> dict[str, int]:
-    return {
-        "prompt_tokens": options.prompt_tokens,
-        "completion_tokens": sent.completion,
-        "total_tokens": options.prompt_tokens + sent.completion,
-    }
+def _usage(voice: Voice, sent: Usage) -> dict[str, int]:
+    options: CompletionsOptions = voice.ask.options
+    told = voice.account(sent, options.prompt_tokens)
+    return {"prompt_tokens": told.prompt, "completion_tokens": told.completion, "total_tokens": told.total}
 
 
 class _Listed:
@@ -187,7 +185,7 @@ class CompletionsStream(Encoder):
             yield self._owed, *self._release(choice)
             self._owed = 0.0
         if self._options.include_usage:
-            told = {"model": _model(self._voice), "usage": _usage(self._options, self.usage), "choices": []}
+            told = {"model": _model(self._voice), "usage": _usage(self._voice, self.usage), "choices": []}
             yield 0.0, Payload.of({**_head(self._voice), **told}), NOWHERE
         yield 0.0, Payload(b"[DONE]"), NOWHERE
 
@@ -260,7 +258,7 @@ class CompletionsWhole(Encoder):
             **_head(self._voice),
             "model": _model(self._voice),
             "choices": [self._choice(index) for index in range(self._voice.ask.choices)],
-            "usage": _usage(self._options, self.usage),
+            "usage": _usage(self._voice, self.usage),
         }
         yield self._gap, Payload(pretty(document) + b"\n"), NOWHERE
 

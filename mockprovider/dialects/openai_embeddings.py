@@ -68,7 +68,7 @@ def embeddings(inquiry: Inquiry) -> Document:
     vectors = [vector(text.tokens, text.text, _SIZES.get(model, max(_SIZE, size)), size) for text in texts]
     written = _base64 if document.get("encoding_format") == "base64" else _floats
     body = _body(_NAMES.get(model, model), [written(one) for one in vectors], tokens)
-    return Document(model, (*error_headers(inquiry.request_id), ("openai-model", _NAMES.get(model, model))), body)
+    return Document(model, (*error_headers(inquiry.request_id, 200), ("openai-model", _NAMES.get(model, model))), body)
 
 
 def _size(given: Any, model: str) -> int:

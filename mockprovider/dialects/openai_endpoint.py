@@ -29,7 +29,7 @@ class OpenAIEndpoint(Dialect):
         self, error: RequestError, request_id: str, target: Target = PLAIN
     ) -> tuple[tuple[tuple[str, str], ...], bytes]:
         """An error as api.openai.com words it."""
-        return (*error_headers(request_id), *error.headers), error_body(error)
+        return (*error_headers(request_id, error.status), *error.headers), error_body(error)
 
     def error_object(self, error: RequestError) -> dict[str, Any]:
         """An error in mid-stream has the same shape as one before it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mockprovider.dialects.base import Voice
+from mockprovider.dialects.openai_errors import GATEWAY
 
 __all__ = ["error_headers", "reply_headers"]
 
@@ -29,6 +30,12 @@ def reply_headers(voice: Voice, *, stream: bool) -> tuple[tuple[str, str], ...]:
     )
 
 
-def error_headers(request_id: str) -> tuple[tuple[str, str], ...]:
-    """The headers of an error."""
-    return ("Content-Type", "application/json"), ("openai-version", "2020-10-01"), ("x-request-id", request_id)
+def error_headers(request_id: str, status: int) -> tuple[tuple[str, str], ...]:
+    """The headers of an error; for a 200, those of a document. What the gateway refuses, it sends in its own manner."""
+    gateway = status in GATEWAY and status != 401
+    return (
+        ("Content-Type", "application/json; charset=utf-8" if gateway else "application/json"),
+        *((("x-content-type-options", "nosniff"),) if gateway else ()),
+        ("openai-version", "2020-10-01"),
+        ("x-request-id", request_id),
+    )

@@ -36,6 +36,7 @@ class OpenAIResponses(OpenAIEndpoint):
     """
 
     name = "openai-responses"
+    counts = ("prompt", "completion", "reasoning", "cached", "cache_written")
     endpoints = (Endpoint(_RESPONSES), Endpoint("/v1/embeddings", prompt=False))
 
     def parse(self, body: bytes, headers: Mapping[str, str], target: Target = PLAIN) -> Ask:

@@ -236,7 +236,7 @@ class Output:
             fields["completed_at"] = self._voice.created + int(self._voice.ttft)
         if status != "failed":
             fields["output"] = [item.document() for item in self.items]
-            fields["usage"] = usage(self._voice.ask, self.usage)
+            fields["usage"] = usage(self._voice.account(self.usage))
         return response(self._voice, status, **fields)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mockprovider.dialects.base import Ask, Usage, Voice
+from mockprovider.dialects.base import Account, Voice
 from mockprovider.dialects.openai_responses_request import ResponsesOptions
 from mockprovider.reply import Finish
 
@@ -107,15 +107,14 @@ def response(voice: Voice, status: str, **fields: Any) -> dict[str, Any]:
     return {**begun, **options.echo, **fields}
 
 
-def usage(ask: Ask, sent: Usage) -> dict[str, Any]:
-    """The account of a reply. Nothing is ever cached here."""
-    prompt = ask.prompt_tokens()
+def usage(told: Account) -> dict[str, Any]:
+    """The account of a reply."""
     return {
-        "input_tokens": prompt,
-        "input_tokens_details": {"cache_write_tokens": 0, "cached_tokens": 0},
-        "output_tokens": sent.completion,
-        "output_tokens_details": {"reasoning_tokens": sent.reasoning},
-        "total_tokens": prompt + sent.completion,
+        "input_tokens": told.prompt,
+        "input_tokens_details": {"cache_write_tokens": told.cache_written, "cached_tokens": told.cached},
+        "output_tokens": told.completion,
+        "output_tokens_details": {"reasoning_tokens": told.reasoning},
+        "total_tokens": told.total,
     }
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from mockprovider.cases import Case, get, in_family
 from mockprovider.errors import MockProviderError, RequestError, SettingError, WaitTimeoutError, nearest
 from mockprovider.exchange import Exchange
 from mockprovider.namespace import Namespace
+from mockprovider.preview import durations
 from mockprovider.scenario_file import rule_from
 from mockprovider.server.console import Console, page
 from mockprovider.server.handler import Handler
@@ -256,7 +258,12 @@ class Control:
     def _cases_show(self, call: Call) -> Any:
         seconds = _number(call, "seconds", float, None)
         first = _number(call, "first", int, None)
-        return self._case(call, get(call.id), seconds, first)
+        shown = self._case(call, get(call.id), seconds, first)
+        if shown["available"]:
+            speed = self._handler.settings.speed
+            lasts, silent = (each / speed if math.isfinite(each) else None for each in durations(call.id))
+            shown.update(seconds=lasts, silence=silent)
+        return shown
 
     def _case(self, call: Call, case: Case, seconds: float | None = None, first: int | None = None) -> Any:
         url = None

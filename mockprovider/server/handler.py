@@ -342,7 +342,7 @@ class Handler:
         exchange.choice_replies = namespace.scenario.replies(answer, exchange, self.seed, (digest,))
         try:
             for reply in exchange.choice_replies:
-                dialect.check_reply(reply, stream=ask.stream)
+                dialect.check(reply, stream=ask.stream)
         except SettingError as error:
             if used.reply is None:
                 raise  # it is the reply of a rule, which the test has to set right

@@ -154,6 +154,8 @@ _CASE: Schema = {
         "wire": {"type": "string", "description": "what is on the wire"},
         "expect": {"type": "string", "description": "what a correct client does"},
         "must": {"type": "string", "description": "the same in a sentence"},
+        "seconds": {**_or_null("number"), "description": "how long its answer takes; null where it never ends"},
+        "silence": {**_or_null("number"), "description": "the longest silence in it; null where that never ends"},
     },
     "required": ["name", "family", "available", "unavailable", "base_url", "wire", "expect", "must"],
     "description": "a row of the catalogue; docs/catalogue.md explains its fields",

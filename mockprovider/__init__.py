@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from mockprovider.matching import contains, equals, glob, regex
     from mockprovider.pace import Chunking, Pacing
     from mockprovider.provider import MockProvider
-    from mockprovider.reply import Reasoning, Refusal, Reply, Text, Tokens, ToolCall, tool_call
+    from mockprovider.reply import Citation, Reasoning, Refusal, Reply, Text, Tokens, ToolCall, tool_call
 
 __all__ = [
     "Chunking",
+    "Citation",
     "Exchange",
     "MockProvider",
     "MockProviderError",
@@ -40,6 +41,7 @@ __all__ = [
 
 _HOMES = {
     "Chunking": "pace",
+    "Citation": "reply",
     "Exchange": "exchange",
     "MockProvider": "provider",
     "MockProviderError": "errors",

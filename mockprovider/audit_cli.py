@@ -87,11 +87,22 @@ def _add_judging(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    logging.getLogger("mockprovider").setLevel(logging.ERROR)  # that a run was late is told by its case
     words = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     baseline = _baseline(arguments)
-    with contextlib.ExitStack() as open_page:
+    with contextlib.ExitStack() as open_page, _quiet():
         return _run(arguments, words, _client(arguments, words, open_page), baseline)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings of the server's: that a run was late is told by its case."""
+    logger = logging.getLogger("mockprovider")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _run(arguments: argparse.Namespace, words: Sequence[str], client: Client, baseline: list[dict[str, Any]]) -> int:

@@ -18,7 +18,7 @@ from mockprovider.errors import MockProviderError, SettingError, UnavailableErro
 if TYPE_CHECKING:
     from mockprovider.cases import Case
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "to_a_pipe"]
 
 _TIMEOUT = 10.0
 _WIDTH = 100
@@ -32,7 +32,7 @@ def add_commands(commands: Any) -> None:
         description="List the faults, or explain one. Chains of them go into URLs, headers, rules and --with.",
         allow_abbrev=False,
     )
-    faults.set_defaults(run=_to_a_pipe(_faults))
+    faults.set_defaults(run=to_a_pipe(_faults))
     faults.add_argument("name", nargs="?", metavar="NAME", help="explain this one")
     faults.add_argument("--json", action="store_true", help="as JSON")
     cases = commands.add_parser(
@@ -41,7 +41,7 @@ def add_commands(commands: Any) -> None:
         description="List the cases, or explain one and show its bytes.",
         allow_abbrev=False,
     )
-    cases.set_defaults(run=_to_a_pipe(_cases))
+    cases.set_defaults(run=to_a_pipe(_cases))
     cases.add_argument("name", nargs="?", metavar="NAME", help="explain this one and show its bytes")
     cases.add_argument("--family", metavar="F", help="list this family alone")
     cases.add_argument("--json", action="store_true", help="as JSON, with the base URL of each case")
@@ -50,7 +50,7 @@ def add_commands(commands: Any) -> None:
     cases.add_argument("--token", help="of that server, if it has one")
 
 
-def _to_a_pipe(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+def to_a_pipe(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
     """The command such that a reader who has seen enough, such as `head`, ends it without an error."""
 
     def guarded(arguments: argparse.Namespace) -> int:

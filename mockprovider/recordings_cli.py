@@ -7,7 +7,6 @@ usage, or a file that cannot be read.
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mockprovider.catalogue_cli import to_a_pipe
 from mockprovider.errors import RecordingError, SettingError, nearest
 from mockprovider.recording import Recording, dumps, load, load_folder
 
@@ -68,24 +68,8 @@ def _command(
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=summary, description=description, allow_abbrev=False
     )
-    parser.set_defaults(run=_to_a_pipe(run))
+    parser.set_defaults(run=to_a_pipe(run))
     return parser
-
-
-def _to_a_pipe(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """The command such that a reader who has seen enough, such as `head`, ends it without an error."""
-
-    def guarded(arguments: argparse.Namespace) -> int:
-        try:
-            code = run(arguments)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # What is still buffered must go somewhere when the interpreter closes its output.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        return code
-
-    return guarded
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -20,6 +20,8 @@ from mockprovider.timeline import NOWHERE, Control, Hold, Timed
 from mockprovider.tokens import cut
 
 __all__ = [
+    "Citation",
+    "Cited",
     "Delta",
     "Finish",
     "Part",
@@ -45,10 +47,46 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class Citation:
+    """What a text rests on: a page, or, where there is no URL, a document of the prompt.
+
+    title: of the page or the document; quote: what is taken from it, word for word; document: its number, from 0;
+    start: where the quote begins in it, in characters.
+    """
+
+    url: str = ""
+    title: str = ""
+    quote: str = ""
+    document: int = 0
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("url", "title", "quote"):
+            if not isinstance(getattr(self, name), str):
+                raise SettingError(f"citation: {name}: expected a text, got {getattr(self, name)!r}")
+        for name in ("document", "start"):
+            value: object = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise SettingError(f"citation: {name}: expected a whole number of at least 0, got {value!r}")
+        if not self.url and not self.quote:
+            raise SettingError("citation: expected the url of a page, or a quote of a document in the prompt")
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
-    """Answer text: a str, delivered exactly, or a function that returns its pieces, which may be endless."""
+    """Answer text: a str, delivered exactly, or a function that returns its pieces, which may be endless.
+
+    citations: what all of it rests on.
+    """
 
     text: str | Callable[[], Iterable[str]]
+    citations: Sequence[Citation] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "citations", tuple(self.citations))
+        for citation in self.citations:
+            if not isinstance(citation, Citation):
+                raise SettingError(f"citations: expected Citation(...), got {citation!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +298,19 @@ class Finish:
         self.stop = stop
 
 
-Delta: TypeAlias = Start | TextDelta | ReasoningDelta | RefusalDelta | ToolCallStart | ToolCallDelta | Finish
+class Cited:
+    """Answer text that rests on something begins, or has been said. begins: which of them."""
+
+    __slots__ = ("begins", "choice", "citations")
+    tokens = 0
+
+    def __init__(self, citations: Sequence[Citation], choice: int = 0, *, begins: bool = False) -> None:
+        self.citations = citations
+        self.choice = choice
+        self.begins = begins
+
+
+Delta: TypeAlias = Start | TextDelta | ReasoningDelta | RefusalDelta | ToolCallStart | ToolCallDelta | Cited | Finish
 
 
 # ------------------------------------------------------------------------------------------ from script to deltas
@@ -301,14 +351,22 @@ def deltas(
                 # The common case, without the bookkeeping of limits and groups.
                 for part in parts:
                     said = _plain(_DELTAS[kind], part.text, choice)
+                    citations = part.citations if kind is Text else ()
+                    if citations:
+                        yield Cited(citations, choice, begins=True)
                     yield from _in_runs(said, choice) if runs and kind is Text else said
+                    if citations:
+                        yield Cited(citations, choice)
                 continue
-            source: Iterable[str] = chain.from_iterable(map(cut, chain.from_iterable(map(_pieces, parts))))
+            source: Iterable[str] = chain.from_iterable(map(_marked, parts))
             if stopped:
                 assert stopping is not None, "one is there"
                 source = stopping.before(source)
             made = _DELTAS[kind]
             for text, tokens, pieces in _groups(source, tokens_per_payload, left):
+                if isinstance(text, _Mark):
+                    yield Cited(text.citations, choice, begins=text.begins)
+                    continue
                 yield made(text, choice, tokens, pieces)
                 left -= tokens
             if stopping is not None and stopping.found:
@@ -362,16 +420,49 @@ def _runs(parts: Iterable[Part]) -> Iterator[tuple[type[Part], list[Any]]]:
             yield kind, list(group)
 
 
+class _Mark(str):
+    """Among tokens, an empty one: cited text begins or ends here."""
+
+    citations: Sequence[Citation]
+    begins: bool
+
+    @classmethod
+    def of(cls, citations: Sequence[Citation], *, begins: bool) -> _Mark:
+        """For text that rests on these."""
+        mark = cls()
+        mark.citations, mark.begins = citations, begins
+        return mark
+
+
+def _marked(part: Text | Reasoning | Refusal) -> Iterator[str]:
+    """The part's tokens, between marks where it is cited."""
+    citations = part.citations if isinstance(part, Text) else ()
+    if citations:
+        yield _Mark.of(citations, begins=True)
+    yield from chain.from_iterable(map(cut, _pieces(part)))
+    if citations:
+        yield _Mark.of(citations, begins=False)
+
+
 def _pieces(part: Text | Reasoning | Refusal) -> Iterable[str]:
     return (part.text,) if isinstance(part.text, str) else part.text()
 
 
 def _groups(tokens: Iterable[str], size: int, left: int) -> Iterator[tuple[str, int, tuple[str, ...] | None]]:
-    """Tokens joined `size` at a time, at most `left` in all (-1: no limit), with their number and themselves."""
+    """Tokens joined `size` at a time, at most `left` in all (-1: no limit), with their number and themselves.
+
+    A mark stays where it is, and is none.
+    """
     if left == 0:
         return
     group: list[str] = []
     for token in tokens:
+        if type(token) is _Mark:
+            if group:
+                yield _joined(group)
+                group.clear()
+            yield token, 0, None
+            continue
         group.append(token)
         left -= 1
         if len(group) == size or left == 0:
@@ -422,7 +513,7 @@ def _upto(tokens: Iterable[str], length: int) -> Iterator[str]:
     for token in tokens:
         if not length:
             return
-        yield token[:length]
+        yield token if len(token) <= length else token[:length]  # a mark stays one
         length -= min(length, len(token))
 
 

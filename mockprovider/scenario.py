@@ -232,7 +232,7 @@ def _ended(part: Part) -> Part:
                 f"the reply's text did not end within {_WHOLE} characters: an endless one needs a request that asks"
                 " for a stream or sets max_tokens"
             )
-    return Text("".join(made))
+    return Text("".join(made), part.citations)
 
 
 def generate(exchange: Exchange, seed: Seed, key: tuple[object, ...], tokens: int | None) -> Reply:

@@ -33,7 +33,7 @@ from mockprovider.errors import RequestError, SettingError, nearest
 from mockprovider.limits import Limits
 from mockprovider.matching import Conditions
 from mockprovider.pace import Chunking, Pacing
-from mockprovider.reply import Part, Reasoning, Refusal, Reply, Text, Tokens, ToolCall
+from mockprovider.reply import Citation, Part, Reasoning, Refusal, Reply, Text, Tokens, ToolCall
 from mockprovider.scenario import Answer, Said, request_error
 from mockprovider.tomltext import places
 
@@ -51,7 +51,8 @@ __all__ = [
 ]
 
 ANSWER_KEYS = ("reply", "error", "times", "pace", "chunking", "faults", "flavour")
-REPLY_KEYS = ("reasoning", "text", "refusal", "tool_calls", "parts", "finish", "usage")
+REPLY_KEYS = ("reasoning", "text", "citations", "refusal", "tool_calls", "parts", "finish", "usage")
+_CITATION_KEYS = ("url", "title", "quote", "document", "start")
 _USAGE_KEYS = ("prompt", "completion", "reasoning", "cached", "cache_written")
 ERROR_KEYS = ("status", "message", "type", "param", "code", "headers")
 _PARTS: Mapping[str, type[Reasoning | Text | Refusal]] = {"reasoning": Reasoning, "text": Text, "refusal": Refusal}
@@ -159,17 +160,19 @@ def reply_from(value: object) -> Reply:
     for index, part in enumerate(listed):
         with _within(f"parts[{index}]", "parts", index):
             named = {"text": part} if isinstance(part, str) else part
-            parts.extend(_parts(_table(named, (*_PARTS, "tool_calls"))))
+            parts.extend(_parts(_table(named, (*_PARTS, "citations", "tool_calls"))))
     return Reply(tuple(parts), finish, usage)
 
 
 def _parts(table: Mapping[str, Any]) -> Iterator[Part]:
+    with _within("", "citations"):
+        citations = _citations(table)
     for key, kind in _PARTS.items():
         if key in table:
             if not isinstance(table[key], str):
                 with _within(key, key):
                     raise SettingError(f"expected a text, got {table[key]!r}")
-            yield kind(table[key])
+            yield Text(table[key], citations) if kind is Text else kind(table[key])
     if "tool_calls" not in table:
         return
     with _within("tool_calls", "tool_calls"):
@@ -177,6 +180,18 @@ def _parts(table: Mapping[str, Any]) -> Iterator[Part]:
     for index, call in enumerate(calls):
         with _within(f"tool_calls[{index}]", "tool_calls", index):
             yield _call(_table(call, ("name", "arguments", "id")))
+
+
+def _citations(table: Mapping[str, Any]) -> list[Citation]:
+    if "citations" not in table:
+        return []
+    if "text" not in table:
+        raise SettingError("citations: they belong to a text, and there is none beside them")
+    made = []
+    for index, citation in enumerate(_list(table["citations"])):
+        with _within(f"citations[{index}]", index):
+            made.append(Citation(**_table(citation, _CITATION_KEYS)))
+    return made
 
 
 def _call(table: Mapping[str, Any]) -> ToolCall:

@@ -72,19 +72,21 @@ class GivenSettings(TypedDict, total=False):
 class Settings:
     """Everything that a server is told. SettingError, naming the setting, for a value that is impossible.
 
-    host, port: where to listen (port 0: any); seed: None draws one; pace, chunking, relay: of every reply, unless a
-    rule or header says otherwise; faults: the chain that is done to every reply; flavour: whose chat
-    completions its own are like, by name or as a file; limits: requests and tokens a minute, counted in each
-    namespace (None: any number); reply: instead of generated ones; reply_tokens: how long generated
-    ones are at least; models, api_keys: the only ones accepted (None: any); token: guards the control API; allow_hosts:
-    names besides the loopback's that a `Host` header may carry (`*`: any); allow_origins: the origins whose pages may
-    read answers, such as `http://localhost:5173` (None: any); tls: whether to speak HTTPS, with a certificate made for
-    this machine; journal_limit: exchanges kept a namespace;
-    late_warning: seconds behind its deadline from which a write is reported;
-    body_limit: bytes of a request's body; recordings: a folder of them, which answer
-    before anything else does; speed: every wait of the server's is so many times shorter, those of faults,
-    cases and `retry-after-ms` among them, but not `Retry-After`, which has whole seconds; console: whether there is a
-    page at `/`; shelf: the folder from which it plays recordings, and into which it saves them.
+    host, port: where to listen (port 0: any); tls: whether to speak HTTPS, with a certificate made for this machine;
+    seed: None draws one; pace, chunking, relay: of every reply, unless a rule or header says otherwise; faults: the
+    chain that is done to every reply; flavour: whose chat completions its own are like, by name or as a file; limits:
+    requests and tokens a minute, counted in each namespace (None: any number); reply: instead of generated ones;
+    reply_tokens: how long generated ones are at least; recordings: a folder of them, which answer before anything else
+    does; speed: every wait of the server's is so many times shorter, those of faults, cases and `retry-after-ms` among
+    them, but not `Retry-After`, which has whole seconds.
+
+    models, api_keys: the only ones accepted (None: any); token: guards the control API; allow_hosts: names besides the
+    loopback's that a `Host` header may carry (`*`: any); allow_origins: the origins whose pages may read answers, such
+    as `http://localhost:5173` (None: any).
+
+    journal_limit: exchanges kept a namespace; late_warning: seconds behind its deadline from which a write is reported;
+    body_limit: bytes of a request's body; console: whether there is a page at `/`; shelf: the folder from which that
+    plays recordings, and into which it saves them.
     """
 
     host: str = "127.0.0.1"
@@ -113,6 +115,22 @@ class Settings:
     console: bool = False
 
     def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_reach()
+        for name in ("relay", "tls", "console"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingError(f"{name}: expected true or false, got {getattr(self, name)!r}")
+        for name in ("models", "api_keys"):
+            if getattr(self, name) is not None:
+                self._names(name, empty=False)
+        if self.faults:
+            recipe(self.faults)
+        if self.flavour != "":
+            flavour(self.flavour)
+        if self.shelf is not None:
+            object.__setattr__(self, "shelf", Path(self.shelf))
+
+    def _check_numbers(self) -> None:
         _whole("port", self.port, 0, 65535)
         _whole("journal_limit", self.journal_limit, 1)
         _whole("body_limit", self.body_limit, 1)
@@ -125,25 +143,15 @@ class Settings:
             _whole("seed", self.seed)
         if self.reply_tokens is not None:
             _whole("reply_tokens", self.reply_tokens, 1)
-        if self.faults:
-            recipe(self.faults)
-        if self.flavour != "":
-            flavour(self.flavour)
-        if not isinstance(self.relay, bool):
-            raise SettingError(f"relay: expected true or false, got {self.relay!r}")
-        for name in ("models", "api_keys"):
-            if getattr(self, name) is not None:
-                self._names(name, empty=False)
+
+    def _check_reach(self) -> None:
+        """Who can reach the server, and under which names and from which pages."""
         self._names("allow_hosts", empty=True)
         if self.allow_origins is not None:
             self._names("allow_origins", empty=False)
             for origin in self.allow_origins:
                 if not _ORIGIN.fullmatch(origin):
                     raise SettingError(f"allow_origins: {origin!r} is no origin; write it as http://localhost:5173")
-        if self.shelf is not None:
-            object.__setattr__(self, "shelf", Path(self.shelf))
-        if not isinstance(self.tls, bool):
-            raise SettingError(f"tls: expected true or false, got {self.tls!r}")
         if self.token is not None and not _TOKEN.fullmatch(_text("token", self.token)):
             raise SettingError("token: expected visible ASCII characters, at least one and no space")
         if not _text("host", self.host):

@@ -36,7 +36,7 @@ class Message {
     this.broken = null;
     this.ended = false;
     this.left = 0;
-    this.state = "head";
+    this.state = "heading";
   }
 
   /** The pieces of content in these bytes. */
@@ -59,7 +59,7 @@ class Message {
     return this.content(content);
   }
 
-  _head(content) {
+  heading(content) {
     const end = indexOf(this.rest, BLANK);
     if (end < 0) return this.rest.length > 65_536 ? this.lost("the head does not end", content) : false;
     const lines = utf8.decode(this.take(end + 4)).split("\r\n");
@@ -115,7 +115,9 @@ class Message {
     return false;
   }
 }
-Message.prototype.head = Message.prototype._head;
+
+// The end of a line and at least one empty line; the two halves of "\r\n" are never taken for two ends.
+const BLANK_LINE = /(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r(?!\n)|\n)+/;
 
 /** What a document of any dialect says: pieces `{kind, text, choice}`; kind: text, reasoning, refusal, tool or error. */
 export function saidBy(document) {
@@ -226,7 +228,7 @@ export class Reading {
   }
 
   get head() {
-    return this.message.head && typeof this.message.head === "object" ? this.message.head : null;
+    return this.message.head;
   }
 
   /** Take in the next write; returns the events that it completes. */
@@ -239,8 +241,10 @@ export class Reading {
       this.unkept += 1;
       return [];
     }
-    for (const piece of this.message.feed(data)) this.content(piece, kept);
-    kept.cut = endsInCharacter(data) ? "character" : this.rest.trim() && this.kind !== "whole" ? "event" : null;
+    const pieces = this.message.feed(data);
+    for (const piece of pieces) this.content(piece, kept);
+    if (pieces.length && endsInCharacter(pieces.at(-1))) kept.cut = "character";
+    else if (this.rest.trim() && this.kind !== "whole") kept.cut = "event";
     return this.events.slice(before);
   }
 
@@ -261,10 +265,9 @@ export class Reading {
       else if (/ndjson|jsonl/.test(type)) this.kind = "lines";
       else this.kind = "whole";
     }
-    const boundary = this.kind === "sse" ? /(?:\r\n|\r|\n)(?:\r\n|\r|\n)+/ : this.kind === "lines" ? /\n/ : null;
+    const boundary = this.kind === "sse" ? BLANK_LINE : this.kind === "lines" ? /\n/ : null;
     if (boundary === null) return;
     for (let match = boundary.exec(this.rest); match; match = boundary.exec(this.rest)) {
-      // "\n" at the very end may be the first half of "\n\n"; a lone "\r" may be followed by its "\n".
       const raw = this.rest.slice(0, match.index + match[0].length);
       this.rest = this.rest.slice(raw.length);
       if (raw.trim()) this.event(raw, write, "");
@@ -336,30 +339,44 @@ function endsInCharacter(data) {
   return false;
 }
 
-/** Bytes with every one that does not print made visible, in lines: `␍␊` for CR LF, `⟨E2⟩` for what is no UTF-8. */
+const ESCAPES = { 9: "\\t", 10: "\\n", 13: "\\r" };
+
+/**
+ * Bytes to be read: `[{text, control}]`, a new line after each line's end. control: whether the text stands for what
+ * does not print, such as `\r\n`, `\xE2` for a byte that is no UTF-8, and `\u{FEFF}` for a character without a shape.
+ */
 export function visible(data) {
-  let text = "";
+  const pieces = [];
+  const add = (text, control) => {
+    const last = pieces.at(-1);
+    if (last && last.control === control) last.text += text;
+    else pieces.push({ text, control });
+  };
   let at = 0;
   while (at < data.length) {
     const length = characterAt(data, at);
-    text += length ? picture(utf8.decode(data.subarray(at, at + length))) : `⟨${data[at].toString(16).toUpperCase().padStart(2, "0")}⟩`;
+    if (!length) add(`\\x${hex(data[at], 2)}`, true);
+    else {
+      const character = utf8.decode(data.subarray(at, at + length));
+      const code = data[at] === 0xef && length === 3 && !character ? 0xfeff : character.codePointAt(0);
+      if (code < 0x20 || code === 0x7f) add(ESCAPES[code] ?? `\\x${hex(code, 2)}`, true);
+      else if (character && (character === " " || !/[\p{C}\p{Z}]/u.test(character))) add(character, false);
+      else add(`\\u{${hex(code, 4)}}`, true);
+    }
     at += length || 1;
+    // Empty lines stay with the line before them.
+    const ended = length === 1 && data[at - 1] === 10;
+    if (ended && at < data.length && data[at] !== 10 && !(data[at] === 13 && data[at + 1] === 10)) add("\n", false);
   }
-  return text.replace(/␊(?!␍?␊)/g, "␊\n");
+  return pieces;
 }
+
+const hex = (value, digits) => value.toString(16).toUpperCase().padStart(digits, "0");
 
 function characterAt(data, at) {
   const byte = data[at];
-  const length = byte < 0x80 ? 1 : byte >= 0xf0 && byte < 0xf5 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc2 ? 2 : 0;
-  if (byte >= 0xf5 || at + length > data.length) return 0;
+  const length = byte < 0x80 ? 1 : byte >= 0xf0 && byte < 0xf5 ? 4 : byte >= 0xe0 && byte < 0xf0 ? 3 : byte >= 0xc2 && byte < 0xe0 ? 2 : 0;
+  if (!length || at + length > data.length) return 0;
   for (let index = 1; index < length; index++) if ((data[at + index] & 0xc0) !== 0x80) return 0;
   return length;
-}
-
-function picture(character) {
-  const code = character.codePointAt(0);
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  if (code === 0x7f) return "␡";
-  if (character === " " || !/[\p{C}\p{Z}]/u.test(character)) return character;
-  return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
 }

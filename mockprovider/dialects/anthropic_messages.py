@@ -33,6 +33,7 @@ class AnthropicMessages(Dialect):
 
     name = "anthropic-messages"
     counts = ("prompt", "completion", "reasoning", "cached", "cache_written")
+    cites = ("page", "document")
     endpoints = (Endpoint(_MESSAGES), Endpoint(f"{_MESSAGES}/count_tokens", prompt=False))
 
     def parse(self, body: bytes, headers: Mapping[str, str], target: Target = PLAIN) -> Ask:

@@ -7,10 +7,10 @@ from typing import Any
 from mockprovider.dialects.anthropic_models import snapshot
 from mockprovider.dialects.base import Account, Ask, Usage, Voice
 from mockprovider.jsontext import dumps
-from mockprovider.reply import Finish
+from mockprovider.reply import Citation, Finish
 from mockprovider.tokens import count
 
-__all__ = ["Padding", "ending", "final_usage", "first_usage", "head", "input_tokens", "signature"]
+__all__ = ["Padding", "cited", "ending", "final_usage", "first_usage", "head", "input_tokens", "signature"]
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 
@@ -89,6 +89,27 @@ def ending(finish: Finish, refusal: list[str]) -> dict[str, Any]:
     if refusal:
         said["stop_details"] = {"type": "refusal", "category": None, "explanation": "".join(refusal)}
     return said
+
+
+def cited(voice: Voice, citation: Citation) -> dict[str, Any]:
+    """A citation of a page that a search has found, or of a plain-text document in the prompt."""
+    if not citation.url:
+        return {
+            "type": "char_location",
+            "cited_text": citation.quote,
+            "document_index": citation.document,
+            "document_title": citation.title or None,
+            "start_char_index": citation.start,
+            "end_char_index": citation.start + len(citation.quote),
+            "file_id": None,
+        }
+    return {
+        "type": "web_search_result_location",
+        "cited_text": citation.quote,
+        "url": citation.url,
+        "title": citation.title or None,
+        "encrypted_index": "Eo8B" + voice.id(60, "citation", citation.url),
+    }
 
 
 def signature(voice: Voice, block: int) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mockprovider.dialects.anthropic_parts import Padding, ending, final_usage, first_usage, head, signature
+from mockprovider.dialects.anthropic_parts import Padding, cited, ending, final_usage, first_usage, head, signature
 from mockprovider.dialects.base import Encoder, Usage, Voice
 from mockprovider.jsontext import escape
 from mockprovider.payload import Affixes, Payload
 from mockprovider.reply import (
+    Cited,
     Delta,
     Finish,
     ReasoningDelta,
@@ -30,8 +31,8 @@ _DELTA = "content_block_delta"
 class MessagesStream(Encoder):
     """From deltas to named events. A run of text or of thinking is one content block, and so is each tool call.
 
-    One ping comes directly after the first `content_block_start`, where most recordings have it; a message without any
-    block has it before its `message_delta`.
+    One ping comes directly after the first `content_block_start`, where most recordings have it, and where that begins
+    a tool call after its first, empty delta; a message without any block has it before its `message_delta`.
     """
 
     def __init__(self, voice: Voice) -> None:
@@ -84,8 +85,22 @@ class MessagesStream(Encoder):
             yield from self._begin(ToolCallDelta, {"type": "tool_use", "id": item.id, "name": item.name, "input": {}})
             self._calls[item.index] = self._index
             yield self._delta(self._index, "input_json_delta", "partial_json", "")
+            yield from self._ping()
+        elif isinstance(item, Cited):
+            yield from self._cite(item)
         else:
             yield from self._end(item)
+
+    def _cite(self, item: Cited) -> Iterator[Payload]:
+        """Text that rests on something is a block of its own, and what it rests on is told when it has been said."""
+        if item.begins:
+            yield from self._close()
+            yield from self._begin(TextDelta, {"citations": [], "type": "text", "text": ""})
+            return
+        for citation in item.citations if self._open is TextDelta else ():
+            delta = {"type": "citations_delta", "citation": cited(self._voice, citation)}
+            yield self._event({"type": _DELTA, "index": self._index, "delta": delta})
+        yield from self._close()
 
     def _end(self, finish: Finish) -> Iterator[Payload]:
         yield from self._close()
@@ -110,7 +125,8 @@ class MessagesStream(Encoder):
         self._index += 1
         self._open = kind
         yield self._event({"type": "content_block_start", "index": self._index, "content_block": block})
-        yield from self._ping()
+        if kind is not ToolCallDelta:
+            yield from self._ping()
 
     def _close(self) -> Iterator[Payload]:
         if self._open is ReasoningDelta:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mockprovider.dialects.anthropic_parts import ending, first_usage, head, signature
+from mockprovider.dialects.anthropic_parts import cited, ending, first_usage, head, signature
 from mockprovider.dialects.base import Encoder, Usage, Voice
 from mockprovider.jsontext import dumps
 from mockprovider.payload import Payload
-from mockprovider.reply import Delta, Finish, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart
+from mockprovider.reply import Cited, Delta, Finish, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart
 from mockprovider.timeline import NOWHERE, Control, Timed
 
 __all__ = ["MessagesWhole", "input_of"]
@@ -36,6 +36,7 @@ class MessagesWhole(Encoder):
         self._blocks: list[tuple[type[TextDelta], dict[str, Any], list[str]]] = []
         self._calls: dict[int, list[str]] = {}
         self._refusal: list[str] = []
+        self._closed = False  # whether what comes next is in another block, whatever it is
         self._finish = Finish("stop")
 
     def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
@@ -50,8 +51,18 @@ class MessagesWhole(Encoder):
         elif isinstance(item, ToolCallStart):
             block = {"type": "tool_use", "id": item.id, "name": item.name, "input": {}}
             self._calls[item.index] = self._begin(ToolCallDelta, block)
+        elif isinstance(item, Cited):
+            self._cite(item)
         elif isinstance(item, Finish):
             self._finish = item
+
+    def _cite(self, item: Cited) -> None:
+        """Text that rests on something is a block of its own."""
+        if item.begins:
+            self._begin(TextDelta, {"citations": [], "type": "text"})
+        elif self._blocks:
+            self._blocks[-1][1]["citations"] = [cited(self._voice, citation) for citation in item.citations]
+            self._closed = True
 
     def _add(self, item: TextDelta) -> None:
         if isinstance(item, RefusalDelta):
@@ -61,7 +72,7 @@ class MessagesWhole(Encoder):
                 self._calls[item.index].append(item.text)
         else:
             kind = type(item)
-            said = self._blocks[-1][2] if self._blocks and self._blocks[-1][0] is kind else None
+            said = self._blocks[-1][2] if self._blocks and self._blocks[-1][0] is kind and not self._closed else None
             if said is None:
                 said = self._begin(kind, {"type": "thinking" if kind is ReasoningDelta else "text"})
             if isinstance(item, ReasoningDelta):
@@ -71,6 +82,7 @@ class MessagesWhole(Encoder):
     def _begin(self, kind: type[TextDelta], block: dict[str, Any]) -> list[str]:
         said: list[str] = []
         self._blocks.append((kind, block, said))
+        self._closed = False
         return said
 
     def flush(self) -> Iterator[Timed[Payload | Control]]:

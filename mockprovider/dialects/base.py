@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from mockprovider.dialects.routing import PLAIN, Endpoint, Target
 from mockprovider.errors import RequestError, SettingError
 from mockprovider.payload import Affixes, Payload
-from mockprovider.reply import Delta, Reply, Tokens
+from mockprovider.reply import Delta, Reply, Text, Tokens
 from mockprovider.seed import Seed
 from mockprovider.timeline import Control, Stage, Timed
 from mockprovider.tokens import count
@@ -224,6 +224,8 @@ class Dialect(Protocol):
 
     counts: tuple[str, ...] = ("prompt", "completion")
     """The fields of a scripted usage that it has words for."""
+    cites: tuple[str, ...] = ()
+    """What a text may rest on here: a `page`, a `document` of the prompt, or nothing."""
 
     def framing(self, ask: Ask) -> str:
         """How its streams are framed: `sse`, `sse-crlf`, `ndjson` or `json-array`."""
@@ -257,6 +259,14 @@ class Dialect(Protocol):
                     f"{self.flavour or self.name} has no word for {name!r} in a reply's usage: it tells"
                     f" {', '.join(self.counts)}"
                 )
+        for part in reply.parts:
+            for citation in part.citations if isinstance(part, Text) else ():
+                kind = "page" if citation.url else "document"
+                if kind not in self.cites:
+                    raise SettingError(
+                        f"{self.flavour or self.name} has no word for the citation of a {kind}"
+                        + (f": it cites a {self.cites[0]}" if self.cites else "")
+                    )
         self.check_reply(reply, stream=stream)
 
     def check_reply(self, reply: Reply, *, stream: bool) -> None:

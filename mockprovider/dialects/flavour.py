@@ -43,8 +43,8 @@ _EVENT_VALUES = {
 _ERROR_VALUES = {"message", "type", "param", "code", "status", "request"}
 _HEADER_VALUES = {"tokens_left", "model_text", "snapshot_text", "id_text", "request_uuid", "request_hex"}
 _FLAGS = {
-    *KINDS, "asked_usage", "padded", "logged", "keyed", "thinker", "reasoned", "thought", "tools", "called", "said", "refused",
-    "first", "opens", "opens_call", "opens_refusal", "opens_text", "uncounted", "calls",
+    *KINDS, "asked_usage", "padded", "logged", "keyed", "thinker", "reasoned", "thought", "tools", "called", "said",
+    "refused", "first", "opens", "opens_call", "opens_refusal", "opens_text", "uncounted", "calls",
 }  # fmt: skip
 _ERROR_FLAGS = {"authentication", "invalid_request", "not_found", "rate_limit", "server", "coded"}
 
@@ -133,9 +133,8 @@ class Flavour:
     @property
     def tags(self) -> frozenset[str]:
         """What its templates name."""
-        return frozenset(
-            tag for each in (self.parts, self.stream, self.whole) for template in each.values() for tag in template.tags[0]
-        )
+        templates = [*self.parts.values(), *self.stream.values(), *self.whole.values()]
+        return frozenset(tag for template in templates for tag in template.tags[0])
 
     def plan(self, lasting: frozenset[str]) -> Plan:
         """What follows from the flags of an exchange."""

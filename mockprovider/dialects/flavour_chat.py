@@ -28,11 +28,11 @@ _KINDS = {"authentication", "invalid_request", "not_found", "rate_limit", "serve
 _BY_STATUS = {401: "authentication", 403: "authentication", 404: "not_found", 429: "rate_limit"}
 _TYPES = {"authentication": "invalid_request_error", "not_found": "invalid_request_error", "server": "server_error"}
 _COUNTS = {
-    "prompt": "prompt_tokens",
-    "completion": "completion_tokens",
-    "reasoning": "reasoning_tokens",
-    "cached": "cached_tokens",
-    "cache_written": "cache_write_tokens",
+    "prompt": {"prompt_tokens"},
+    "completion": {"completion_tokens", "answer_tokens"},
+    "reasoning": {"reasoning_tokens"},
+    "cached": {"cached_tokens"},
+    "cache_written": {"cache_write_tokens"},
 }
 """What tells each field of a scripted usage."""
 
@@ -51,7 +51,7 @@ class FlavouredChat(OpenAIChat):
         self.limits = row.limits
         self.relay = row.relay
         tags = row.tags
-        self.counts = tuple(name for name, tag in _COUNTS.items() if tag in tags)
+        self.counts = tuple(name for name, words in _COUNTS.items() if words & tags)
         self._leave = Leave(row.tool_choices, parts=row.like != "openai", tiers=row.like != "openai")
         self.endpoints: tuple[Endpoint, ...] = tuple(
             endpoint

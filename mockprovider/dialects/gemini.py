@@ -45,6 +45,7 @@ class Gemini(Dialect):
 
     name = "gemini"
     counts = ("prompt", "completion", "reasoning", "cached")
+    cites = ("page",)
     endpoints = tuple(endpoint for version in _VERSIONS for endpoint in _endpoints(version))
     below = ("/v1beta/", "/v1alpha/")
     tokens_per_payload = 12

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from mockprovider.dialects.base import Encoder, Usage, Voice
 from mockprovider.dialects.gemini_models import ends_apart
-from mockprovider.dialects.gemini_parts import arguments, candidate, document, finish_reason, signature
+from mockprovider.dialects.gemini_parts import arguments, candidate, document, finish_reason, grounding, signature
 from mockprovider.jsontext import pretty, spaced
 from mockprovider.payload import Payload
-from mockprovider.reply import Delta, Finish, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart
+from mockprovider.reply import Cited, Delta, Finish, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart
 from mockprovider.timeline import NOWHERE, Control, Origin, Timed
 
 __all__ = ["GeminiStream", "GeminiWhole"]
@@ -29,6 +29,9 @@ class _Candidate:
         self._calls: dict[int, tuple[ToolCallStart, list[str]]] = {}
         self._signed = False
         self._thought = False
+        self._bytes = 0  # of the answer so far
+        self._cited: list[str] | None = None  # the pieces of a text that rests on something, while it is said
+        self._grounds: list[tuple[int, str, Cited]] = []  # where such a text ends, and what it is
 
     def add(self, item: Delta) -> None:
         """Take a delta into account."""
@@ -45,6 +48,15 @@ class _Candidate:
                 self._say(item.text, thought=True)
         elif isinstance(item, TextDelta):
             self._say(item.text, thought=False)
+            self._bytes += len(item.text.encode("utf-8", "surrogatepass"))
+            if self._cited is not None:
+                self._cited.append(item.text)
+        elif isinstance(item, Cited):
+            if item.begins:
+                self._cited = []
+            elif self._cited:
+                self._grounds.append((self._bytes, "".join(self._cited), item))
+                self._cited = None
 
     def _say(self, text: str, *, thought: bool) -> None:
         self.silent = False
@@ -95,8 +107,10 @@ class _Candidate:
 
     def ending(self, finish: Finish) -> dict[str, Any]:
         """Why it ends."""
-        said = {"finishReason": finish_reason(finish, refused=bool(self.refused))}
-        return {**said, "finishMessage": "".join(self.refused)} if self.refused else said
+        said: dict[str, Any] = {"finishReason": finish_reason(finish, refused=bool(self.refused))}
+        if self.refused:
+            said["finishMessage"] = "".join(self.refused)
+        return {**said, "groundingMetadata": grounding(self._grounds)} if self._grounds else said
 
     def blocked(self, finish: Finish) -> bool:
         """Whether nothing was said and nothing will be, because the prompt was filtered."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from mockprovider.dialects.base import Usage, Voice
 from mockprovider.dialects.gemini_models import first_forms, version
 from mockprovider.dialects.gemini_request import prompt_tokens
-from mockprovider.reply import Finish
+from mockprovider.reply import Cited, Finish
 
-__all__ = ["BLOCKED", "arguments", "candidate", "document", "finish_reason", "signature", "usage"]
+__all__ = ["BLOCKED", "arguments", "candidate", "document", "finish_reason", "grounding", "signature", "usage"]
 
 _REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"}
 
@@ -23,6 +24,22 @@ def finish_reason(finish: Finish, *, refused: bool) -> str:
     if refused and finish.reason == "stop":
         return "SAFETY"
     return _REASONS.get(finish.reason, finish.reason.upper())
+
+
+def grounding(grounds: Sequence[tuple[int, str, Cited]]) -> dict[str, Any]:
+    """What an answer rests on: (where a text ends in the answer's UTF-8, the text, its citations), in order.
+
+    A page that is cited twice is told once. A start of 0 is left out, as Google leaves out what has its usual value.
+    """
+    pages: dict[tuple[str, str], int] = {}
+    supports = []
+    for end, text, item in grounds:
+        indices = [pages.setdefault((each.url, each.title), len(pages)) for each in item.citations]
+        start = end - len(text.encode("utf-8", "surrogatepass"))
+        segment = {**({"startIndex": start} if start else {}), "endIndex": end, "text": text}
+        supports.append({"segment": segment, "groundingChunkIndices": list(dict.fromkeys(indices))})
+    chunks = [{"web": {"uri": url, "title": title}} for url, title in pages]
+    return {"groundingChunks": chunks, "groundingSupports": supports}
 
 
 def arguments(text: str) -> dict[str, Any] | None:

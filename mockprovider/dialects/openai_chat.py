@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from mockprovider.dialects.base import Ask, Dialect, Document, Encoder, Inquiry, Usage, Voice
-from mockprovider.dialects.openai_chat_parts import ToolNames, fingerprint, head, usage
+from mockprovider.dialects.openai_chat_parts import Annotations, ToolNames, fingerprint, head, usage
 from mockprovider.dialects.openai_chat_request import ChatOptions, parse
 from mockprovider.dialects.openai_chat_whole import ChatWhole
 from mockprovider.dialects.openai_errors import bearer, error_body, error_document, refused_key
@@ -23,6 +23,7 @@ from mockprovider.errors import RequestError
 from mockprovider.jsontext import characters, dumps
 from mockprovider.payload import Affixes, Payload
 from mockprovider.reply import (
+    Cited,
     Delta,
     Part,
     ReasoningDelta,
@@ -47,6 +48,7 @@ class OpenAIChat(Dialect):
 
     name = "openai-chat"
     counts: tuple[str, ...] = ("prompt", "completion", "reasoning", "cached")
+    cites: tuple[str, ...] = ("page",)
     endpoints: tuple[Endpoint, ...] = (
         Endpoint(_CHAT),
         Endpoint("/v1/models", GET, prompt=False),
@@ -215,7 +217,9 @@ class ChatStream(Encoder):
         self._after = b'],"usage":null' if options.include_usage else b"]"
         # Role chunks that wait for their choice's only tool call, by choice.
         self._held: dict[int, tuple[float, Origin]] = {}
+        self._annotations = Annotations(voice)
         self._tools = ToolNames(voice.ask)
+        self._owed = 0.0  # seconds, of deltas that make no event
 
     # ------------------------------------------------------------------------------------------ documents
 
@@ -234,12 +238,14 @@ class ChatStream(Encoder):
 
     def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
         gap, item, origin = timed
+        gap, self._owed = gap + self._owed, 0.0
         if self._held and not isinstance(item, ToolCallStart):
             yield from self._release()
         if isinstance(item, Control):
             yield gap, item, origin
         elif isinstance(item, TextDelta):
             self.usage.completion += item.tokens
+            self._annotations.said(item)
             yield gap, self._delta(item), origin
         elif isinstance(item, Start):
             if item.opens is ToolCall and item.calls == 1:
@@ -251,6 +257,12 @@ class ChatStream(Encoder):
             if held is not None:
                 gap += held[0]
             yield gap, self._call(item, opens=held is not None), origin
+        elif isinstance(item, Cited):
+            self._annotations.cite(item)
+            self._owed += gap
+        elif annotations := self._annotations.of(item.choice):
+            last = _choice(item.choice, {"annotations": annotations}, item.reason, None if self._keyed else _UNKEYED)
+            yield gap, self._chunk(last), origin
         else:
             yield gap, self._chunk(_finish(item.choice, item.reason, keyed=self._keyed)), origin
 
@@ -297,7 +309,7 @@ class ChatStream(Encoder):
 
     def affixes(self, choice: int) -> Affixes | None:
         """A text delta's bytes around its escaped text; None where log probabilities differ from delta to delta."""
-        if self._logprobs is not None:
+        if self._logprobs is not None or self._annotations.counts:
             return None
         prefix = self._before + b'{"index":%d,"delta":{"content":"' % choice
         rest = (b'"},"logprobs":null,' if self._keyed else b'"},') + b'"finish_reason":null}' + self._after

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import lru_cache
 from typing import Any
 
 from mockprovider.dialects.base import Account, Ask, Voice
 from mockprovider.dialects.openai_models import reasons, snapshot
-from mockprovider.reply import ToolCallDelta, ToolCallStart
+from mockprovider.reply import Cited, Text, TextDelta, ToolCallDelta, ToolCallStart
 from mockprovider.seed import Seed
 
-__all__ = ["ToolNames", "fingerprint", "head", "usage"]
+__all__ = ["Annotations", "ToolNames", "fingerprint", "head", "usage"]
 
 
 def head(voice: Voice, kind: str) -> dict[str, Any]:
@@ -43,6 +44,36 @@ def usage(told: Account) -> dict[str, Any]:
             "rejected_prediction_tokens": 0,
         },
     }
+
+
+class Annotations:
+    """What the text of each choice rests on, with its place in it, in characters. counts: there is something."""
+
+    def __init__(self, voice: Voice) -> None:
+        self.counts = any(isinstance(part, Text) and part.citations for part in voice.reply.parts)
+        self._length: defaultdict[int, int] = defaultdict(int)
+        self._begun: dict[int, int] = {}
+        self._found: dict[int, list[dict[str, Any]]] = {}
+
+    def said(self, delta: TextDelta) -> None:
+        """Something was said; answer text counts."""
+        if self.counts and type(delta) is TextDelta:
+            self._length[delta.choice] += len(delta.text)
+
+    def cite(self, item: Cited) -> None:
+        """Cited text begins, or has been said."""
+        length = self._length[item.choice]
+        if item.begins:
+            self._begun[item.choice] = length
+            return
+        for each in item.citations:
+            place = {"start_index": self._begun.get(item.choice, 0), "end_index": length}
+            said = {"type": "url_citation", "url_citation": {"url": each.url, "title": each.title, **place}}
+            self._found.setdefault(item.choice, []).append(said)
+
+    def of(self, choice: int) -> list[dict[str, Any]]:
+        """Those of a choice."""
+        return self._found.get(choice, [])
 
 
 class ToolNames:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mockprovider.dialects.base import Encoder, Usage, Voice
-from mockprovider.dialects.openai_chat_parts import ToolNames, fingerprint, head, usage
+from mockprovider.dialects.openai_chat_parts import Annotations, ToolNames, fingerprint, head, usage
 from mockprovider.dialects.openai_chat_request import ChatOptions
 from mockprovider.dialects.openai_logprobs import Logprobs
 from mockprovider.dialects.openai_models import reasons
 from mockprovider.jsontext import pretty
 from mockprovider.payload import Payload
 from mockprovider.reply import (
+    Cited,
     Delta,
     Finish,
     ReasoningDelta,
@@ -37,6 +38,7 @@ class ChatWhole(Encoder):
         self._voice = voice
         self._gap = 0.0
         self._tools = ToolNames(voice.ask)
+        self._annotations = Annotations(voice)
         options: ChatOptions = voice.ask.options
         self._logprobs = Logprobs(voice, options.top_logprobs) if options.logprobs else None
         # By choice; every choice that was asked for has one, even if nothing comes of it.
@@ -56,9 +58,13 @@ class ChatWhole(Encoder):
             self.usage.completion += item.tokens
             if isinstance(item, ReasoningDelta):
                 self.usage.reasoning += item.tokens
+            self._annotations.said(item)
             self._add(message, item)
         elif isinstance(item, ToolCallStart):
             message.calls[item.index] = _Call(item.id, item.name, *self._tools.begin(item))
+        elif isinstance(item, Cited):
+            self._annotations.cite(item)
+            message.annotations = self._annotations.of(item.choice)
         elif isinstance(item, Finish):
             message.finish = item.reason
 
@@ -107,6 +113,7 @@ class _Message:
         self.texts: defaultdict[type[TextDelta], list[str]] = defaultdict(list)
         self.logprobs: defaultdict[type[TextDelta], list[dict[str, Any]]] = defaultdict(list)
         self.calls: dict[int, _Call] = {}
+        self.annotations: list[dict[str, Any]] = []
         self.finish = "stop"
 
     def _text(self, kind: type[TextDelta]) -> str | None:
@@ -122,7 +129,7 @@ class _Message:
             message["reasoning_content"] = reasoning
         if self.calls:
             message["tool_calls"] = [call.document() for call in self.calls.values()]
-        message.update(refusal=refusal, annotations=[])
+        message.update(refusal=refusal, annotations=self.annotations)
         choice: dict[str, Any] = {"index": index, "message": message}
         if keyed:
             entries = {"content": self.logprobs.get(TextDelta), "refusal": self.logprobs.get(RefusalDelta)}

@@ -37,6 +37,7 @@ class OpenAIResponses(OpenAIEndpoint):
 
     name = "openai-responses"
     counts = ("prompt", "completion", "reasoning", "cached", "cache_written")
+    cites = ("page",)
     endpoints = (Endpoint(_RESPONSES), Endpoint("/v1/embeddings", prompt=False))
 
     def parse(self, body: bytes, headers: Mapping[str, str], target: Target = PLAIN) -> Ask:

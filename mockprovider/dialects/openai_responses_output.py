@@ -15,6 +15,7 @@ from mockprovider.dialects.openai_responses_parts import KINDS, Item, Part, endi
 from mockprovider.dialects.openai_responses_request import ResponsesOptions
 from mockprovider.jsontext import escape
 from mockprovider.reply import (
+    Cited,
     Delta,
     Finish,
     Reasoning,
@@ -51,6 +52,7 @@ class Output:
         self._part: Part | None = None  # the part of it that is open
         self._calls: dict[int, Item] = {}  # of each tool call, by its number in the reply
         self._opens_text = False
+        self._cited = 0  # where the text begins that rests on something
         self._finish: Finish | None = None
 
     # ------------------------------------------------------------------------------------------ deltas
@@ -80,6 +82,8 @@ class Output:
         elif isinstance(delta, ToolCallStart):
             yield from self._close()
             yield from self._call(delta)
+        elif isinstance(delta, Cited):
+            yield from self._cite(delta)
         else:
             yield from self._end(delta)
 
@@ -100,6 +104,19 @@ class Output:
                 part.logprobs += entries
                 event["logprobs"] = brief(entries)
         return event
+
+    def _cite(self, delta: Cited) -> Iterator[Event]:
+        """What a text rests on, when it has been said; where it stands is counted in characters of its part."""
+        part = self._part if self._part is not None and self._part.kind == "output_text" else None
+        if delta.begins:
+            self._cited = 0 if part is None else len(part.text)
+        elif part is not None and self._item is not None:
+            for citation in delta.citations:
+                place = {"end_index": len(part.text), "start_index": self._cited}
+                said = {"type": "url_citation", **place, "title": citation.title, "url": citation.url}
+                event = self._event(self._item, part, "response.output_text.annotation.added")
+                yield {**event, "annotation": said, "annotation_index": len(part.annotations)}
+                part.annotations.append(said)
 
     def _event(self, item: Item, part: Part, kind: str) -> Event:
         """An event about a part of an item."""

@@ -49,13 +49,14 @@ KINDS: Mapping[str, Kind] = {
 class Part:
     """A text within an item, while it is said. said: the text so far, as the inside of a JSON string."""
 
-    __slots__ = ("index", "kind", "logprobs", "said")
+    __slots__ = ("annotations", "index", "kind", "logprobs", "said")
 
     def __init__(self, kind: str, index: int) -> None:
         self.kind = kind
         self.index = index
         self.said = bytearray()
         self.logprobs: list[dict[str, Any]] = []
+        self.annotations: list[dict[str, Any]] = []
 
     @property
     def text(self) -> str:
@@ -66,7 +67,7 @@ class Part:
     def document(self) -> dict[str, Any]:
         """The part as it stands in an item."""
         if self.kind == "output_text":
-            return {"type": self.kind, "annotations": [], "logprobs": self.logprobs, "text": self.text}
+            return {"type": self.kind, "annotations": list(self.annotations), "logprobs": self.logprobs, "text": self.text}
         return {"type": self.kind, KINDS[self.kind].key: self.text}
 
 

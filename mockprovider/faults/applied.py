@@ -28,6 +28,11 @@ class Applied:
         """The faults that strike, in order."""
         return tuple(fault for fault, _ in self._struck)
 
+    @property
+    def pairs(self) -> tuple[tuple[Fault, Context], ...]:
+        """The same, each with what it knows of the exchange."""
+        return tuple(self._struck)
+
     def asks(self) -> dict[str, Any]:
         """What is to be answered as if it had been asked for; see `Fault.asks`."""
         found: dict[str, Any] = {}

@@ -430,6 +430,11 @@ class CuttingStage(Stage[Any, Any]):
 
     _struck = False
 
+    @property
+    def struck(self) -> bool:
+        """Whether it has ended the timeline."""
+        return self._struck
+
     def through(self, source: Iterator[Timed[Any]]) -> Iterator[Timed[Any]]:
         for timed in source:
             yield from self.feed(timed)

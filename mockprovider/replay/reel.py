@@ -18,7 +18,7 @@ from mockprovider.replay.taken import Taken, ending_of
 from mockprovider.timeline import NOWHERE, Control, Hold, Stage, Timed, run
 from mockprovider.wire import Burst, SocketItem, Write
 
-__all__ = ["WRITES", "Playback", "Reel", "Show", "keeps", "speed_of", "speed_text"]
+__all__ = ["BY_TOKEN", "LINES", "WRITES", "Playback", "Reel", "Show", "keeps", "speed_of", "speed_text"]
 
 WRITES = ("recorded", "loose", "joined")
 """How reads become writes: each one of its own, a millisecond at least from the next, so that a client reads it alone;
@@ -113,7 +113,7 @@ class Reel:
     def form(self) -> str:
         """What the content is: an event stream (`events`), lines of JSON (`lines`), or one document (`whole`)."""
         kind = self.taken().kind
-        return "events" if kind == "text/event-stream" else "lines" if "json" in kind and kind in _LINES else "whole"
+        return "events" if kind == "text/event-stream" else "lines" if "json" in kind and kind in LINES else "whole"
 
     @property
     def stream(self) -> bool:
@@ -202,16 +202,16 @@ def _blocks(taken: Taken) -> Iterator[Timed[Any]]:
     yield max(0.0, at - clock), ending, end
 
 
-_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/stream+json")
+LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/stream+json")
 
-_BY_TOKEN = frozenset(
+BY_TOKEN = frozenset(
     {"stall", "uneven", "rate", "burst", "reset", "close", "half-close", "hang", "eof", "truncate", "repeat-text"}
 )
 """The faults of the reply's level that only count tokens: events that carry text will do for those."""
 
 
 def _of_reply(fault: Fault, reel: Reel) -> str | None:
-    if fault.name not in _BY_TOKEN:
+    if fault.name not in BY_TOKEN:
         return "says something else than the model did: a recording has its bytes alone, and no reply to change"
     if fault.name == "truncate" and (getattr(fault, "characters", None) or getattr(fault, "finish", None)):
         return "needs the reply: over a recording it takes `after` alone"

@@ -21,7 +21,7 @@ from mockprovider.recording.lifting import Lifter
 from mockprovider.timeline import Close, End, Ending, Hang, Reset, Timed
 from mockprovider.wire import Head
 
-__all__ = ["Fragment", "Part", "Piece", "Place", "Taken", "ending_of"]
+__all__ = ["Fragment", "Part", "Piece", "Place", "Taken", "bears_text", "document_in", "ending_of"]
 
 
 class Part(NamedTuple):
@@ -317,8 +317,8 @@ _LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "ap
 
 def _tokens(blocks: list[bytes]) -> list[int]:
     """The ordinal of each block among those that carry text, or -1; where none does: among those with data."""
-    documents = [_document(block) for block in blocks]
-    carrying = list(map(_bears_text, documents))
+    documents = [document_in(block) for block in blocks]
+    carrying = list(map(bears_text, documents))
     if not any(carrying):
         carrying = [document is not None for document in documents]
     ordinals, count = [], 0
@@ -331,7 +331,7 @@ def _tokens(blocks: list[bytes]) -> list[int]:
 _DATA = re.compile(rb"(?:^|(?<=[\r\n]))data: ?([^\r\n]*)")
 
 
-def _document(block: bytes) -> Any:
+def document_in(block: bytes) -> Any:
     """The JSON of a block, or of a line; None where it has none."""
     data = b"\n".join(_DATA.findall(block)) or block
     try:
@@ -347,16 +347,16 @@ _TEXTS = frozenset(
 """Where providers put a piece of text."""
 
 
-def _bears_text(value: Any) -> bool:
+def bears_text(value: Any) -> bool:
     """Whether a document has a piece of text that is new."""
     if isinstance(value, list):
-        return any(map(_bears_text, value))
+        return any(map(bears_text, value))
     if not isinstance(value, dict):
         return False
     kind = value.get("type")
     if isinstance(kind, str) and kind.startswith("response.") and not kind.endswith(".delta"):
         return False  # the Responses API says the whole text again when a part is done
     return any(
-        key in _TEXTS and member != "" if isinstance(member, str) else _bears_text(member)
+        key in _TEXTS and member != "" if isinstance(member, str) else bears_text(member)
         for key, member in value.items()
     )

@@ -1,47 +1,35 @@
 """What no recording answers, asked of an upstream: recorded while it comes, and performed by the player as it comes.
 
-A live reply is a source that has nothing to say while nothing has arrived. There it yields a Hold, and is itself the
-gate at which the player waits; what arrives is due when it arrives, or so much later as a fault has put off what came
-before it. So a fault of writes and bytes, of which no stage holds anything back, acts on a live reply as on any other.
+What faults make of it meanwhile, and how the player waits for it, is in `flow`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from mockprovider.errors import RequestError, SettingError, UnavailableError
 from mockprovider.faults.applied import Applied
-from mockprovider.faults.base import Level
-from mockprovider.gates import Gates
 from mockprovider.namespace import Namespace
 from mockprovider.recording import RecordedRequest, load
 from mockprovider.redaction import Redactor
 from mockprovider.replay.library import Deck, Query, Recordings
-from mockprovider.replay.reel import keeps
+from mockprovider.replay.living import Living
+from mockprovider.server.flow import Flow
 from mockprovider.server.recorder import with_key
 from mockprovider.server.tape import Shelf, Tape
 from mockprovider.server.turn import Turn
 from mockprovider.server.upstream import Live, Upstream, UpstreamConnection
-from mockprovider.timeline import NOWHERE, Close, End, Ending, Hold, Reset, Timed, run
-from mockprovider.wire import Write
+from mockprovider.timeline import Ending, Timed
 
 __all__ = ["LiveReply", "ask"]
 
 logger = logging.getLogger("mockprovider")
-
-_ARRIVAL = "arrival"
-"""The name of the gate that opens when something arrives."""
-
-_AHEAD = 1 << 20
-"""Bytes that have arrived and wait for the client; more are left in the upstream's connection."""
 
 _OWN = frozenset(
     ("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization",
@@ -115,115 +103,35 @@ class _Failures:
         logger.error("%s", message)
 
 
-class LiveReply(Gates):
+class LiveReply(Flow):
     """What the upstream answers, as actions; and the gate at which the player waits for more of it."""
 
     def __init__(
         self, turn: Turn, deck: Deck, query: Query, connection: UpstreamConnection, live: Live, tape: Tape
     ) -> None:
-        super().__init__()
+        super().__init__(connection, live, tape, started=turn.exchange.started, method=turn.request.method)
         self._turn = turn
         self._deck = deck
         self._query = query
-        self._connection = connection
-        self._live = live
-        self._tape = tape
-        self._loop = asyncio.get_running_loop()
-        self._came: deque[tuple[float, bytes, int]] = deque()  # when, what, and how much of it is head
-        self._ahead = 0
-        self._room = asyncio.Event()
-        self._ending: Ending | None = None
-        self._resume: Callable[[], None] | None = None
-        self._begun = asyncio.Event()
-        self._pump: asyncio.Task[None] | None = None
-
-    async def begin(self, request: bytes) -> None:
-        """Send the request, and wait until something of the answer, or its end, is there."""
-        try:
-            await self._connection.write(request)
-            self._tape.sent_all()
-            self._live.asked(self._loop.time())
-            self._pump = asyncio.create_task(self._pumped())
-            await self._begun.wait()
-        except asyncio.CancelledError:
-            self.finish("client-left")
-            raise
-
-    async def _pumped(self) -> None:
-        async for arrival in self._live.arrivals():
-            # On the disk before anything of it is forwarded.
-            self._tape.came(arrival.gap, arrival, complete=self._live.lifter.complete)
-            head_ends = max((span.end for span in arrival.lifted.spans if span.kind == "head"), default=0)
-            self._came.append((self._loop.time(), arrival.wire, head_ends))
-            self._ahead += len(arrival.wire)
-            self._wake()
-            while self._ahead > _AHEAD:
-                self._room.clear()
-                await self._room.wait()
-        how = self._live.ending or "close"
-        self._tape.end(how, self._live.ending_gap)
-        self._connection.abort()
-        head = self._live.lifter.head
-        self._turn.exchange.status = None if head is None else head.status
-        self._turn.transfer.keeps = self._turn.transfer.keeps and keeps(head, how, self._turn.request.method)
-        # Silence until the network gave up is passed on as the recorder does: nothing better can be said.
-        self._ending = End() if how == "end" else Close() if how == "close" else Reset()
-        self._wake()
-
-    def _wake(self) -> None:
-        self._begun.set()
-        resume, self._resume = self._resume, None
-        if resume is not None:
-            resume()
+        self._kept = tape
 
     def actions(self, faults: Applied) -> Iterator[Timed[Any]]:
-        """What has come, and what will. SettingError where a fault cannot be done to it."""
-        stages = faults.stages(Level.SOCKET)
-        return run(self._actions(self._turn.exchange.started, divided=bool(stages)), stages)
-
-    def _actions(self, last: float, *, divided: bool) -> Iterator[Timed[Any]]:
-        waited = False
-        while self._came or self._ending is None:
-            if not self._came:
-                yield 0.0, Hold(_ARRIVAL), NOWHERE
-                waited = True
-                continue
-            time, wire, head = self._came.popleft()
-            self._ahead -= len(wire)
-            self._room.set()
-            # Where the player has waited for it, it is due now; else so long after the one before as it came after it.
-            gap = 0.0 if waited else max(0.0, time - last)
-            waited, last = False, time
-            if divided and 0 < head < len(wire):
-                # Faults count what comes after the head. Two that are due together and may be joined leave as one.
-                yield gap, wire[:head], NOWHERE
-                yield 0.0, wire[head:], NOWHERE
-            else:
-                yield gap, Write(wire, 0.0), NOWHERE
-        yield 0.0, self._ending, NOWHERE
-
-    def wait(self, gate: str, resume: Callable[[], None]) -> bool:
-        """Call `resume` when something arrives; False if something has."""
-        if self._came or self._ending is not None:
-            return False
-        self._resume = resume
-        return True
-
-    def leave(self, gate: str, resume: Callable[[], None]) -> None:
-        """Wait no longer."""
-        self._resume = None
+        """What has come, and what will."""
+        turn = self._turn
+        living = None
+        if faults.struck:
+            living = Living(faults, bodyless=turn.request.method == "HEAD", now=self._loop.time)
+        for timed in self.played(living):
+            if isinstance(timed[1], Ending):
+                turn.exchange.status = None if self.head is None else self.head.status
+                turn.transfer.keeps = turn.transfer.keeps and self.keeps
+                turn.exchange.struck = faults.struck if living is None else living.struck
+            yield timed
 
     def finish(self, outcome: str | None) -> None:
         """The exchange has ended so; what was recorded takes its place among the recordings."""
-        if self._pump is not None and not self._pump.done():
-            self._pump.cancel()
-        if self._ending is None:
-            if outcome == "stopped":
-                self._tape.stop()
-            else:
-                self._tape.end("client-left", self._live.since(self._loop.time()))
-            self._connection.abort()
-        if self._tape.path is not None and self._tape.whole:
-            self._turn.exchange.recording = self._tape.path.stem
+        super().finish(outcome)
+        if self._kept.path is not None and self._kept.whole:
+            self._turn.exchange.recording = self._kept.path.stem
             with contextlib.suppress(OSError):
-                self._deck.recorded(load(self._tape.path), self._query)
+                self._deck.recorded(load(self._kept.path), self._query)

@@ -9,11 +9,12 @@ from mockprovider.cases import Recipe
 from mockprovider.dialects import TABLE
 from mockprovider.errors import RequestError, SettingError
 from mockprovider.faults.applied import NONE, Applied
-from mockprovider.faults.base import Asked, Context, Level, Response
+from mockprovider.faults.base import Asked, Context, Response
 from mockprovider.limits import Limits, request_tokens
 from mockprovider.namespace import Namespace
 from mockprovider.recording import RecordedRequest
 from mockprovider.replay.library import Query
+from mockprovider.replay.living import refusal
 from mockprovider.replay.lowering import Headed
 from mockprovider.replay.reel import Show
 from mockprovider.seed import Seed
@@ -81,22 +82,12 @@ def overlaid(turn: Turn, namespace: Namespace, used: Recipe, seed: Seed) -> tupl
     """The faults that strike a live reply, and what one answers in its place. RequestError where one cannot be done."""
     if not used.faults:
         return NONE, None
-    for fault in used.faults:
-        if fault.level not in (Level.SOCKET, Level.BEFORE):
-            raise RequestError(
-                400,
-                f"{fault} must see more than has come: a live reply takes faults of writes and bytes, with positions"
-                " such as 100bytes or 2writes; record it, and lay this one over the recording",
-                code="fault_not_applicable",
-            )
-    applied = _applied(turn, namespace, used, seed, None, stream=True, tokens=lambda: None)
+    applied = _applied(turn, namespace, used, seed, None, stream=True, tokens=lambda: None, live=True)
     turn.exchange.struck = applied.struck
     try:
         response = applied.response()
     except SettingError as error:
         raise RequestError(400, str(error), code="fault_not_applicable") from error
-    if response is None and applied.headers:
-        raise RequestError(400, f"{used.text} adds headers to a live head", code="fault_not_applicable")
     return applied, response
 
 
@@ -109,6 +100,7 @@ def _applied(
     *,
     stream: bool,
     tokens: Callable[[], int | None],
+    live: bool = False,
 ) -> Applied:
     exchange = turn.exchange
     reason = used.unfit(exchange.dialect or "an unknown one")
@@ -140,6 +132,8 @@ def _applied(
             ),
         )
 
+    if live and (reason := refusal(used.faults, context(0))) is not None:
+        raise RequestError(400, reason, code="fault_not_applicable")
     applied = Applied(used.faults, context)
     if applied.asks():
         raise RequestError(

@@ -351,12 +351,7 @@ def deltas(
                 # The common case, without the bookkeeping of limits and groups.
                 for part in parts:
                     said = _plain(_DELTAS[kind], part.text, choice)
-                    citations = part.citations if kind is Text else ()
-                    if citations:
-                        yield Cited(citations, choice, begins=True)
-                    yield from _in_runs(said, choice) if runs and kind is Text else said
-                    if citations:
-                        yield Cited(citations, choice)
+                    yield from _cited(part, _in_runs(said, choice) if runs else said, choice) if kind is Text else said
                 continue
             source: Iterable[str] = chain.from_iterable(map(_marked, parts))
             if stopped:
@@ -403,6 +398,15 @@ def _remembered(kind: type[TextDelta], text: str, choice: int) -> tuple[TextDelt
 
 _RUN = 64
 """Deltas of a run at most: what is rendered ahead of a client that does not read."""
+
+
+def _cited(
+    part: Text, said: Iterable[TextDelta | TextRun], choice: int
+) -> Iterable[TextDelta | TextRun] | Iterable[TextDelta | TextRun | Cited]:
+    """The text's deltas, between the steps that say what it rests on."""
+    if not part.citations:
+        return said
+    return chain((Cited(part.citations, choice, begins=True),), said, (Cited(part.citations, choice),))
 
 
 def _in_runs(deltas: Iterable[TextDelta], choice: int) -> Iterator[TextRun]:
@@ -509,9 +513,9 @@ class _Stopping:
 
 
 def _upto(tokens: Iterable[str], length: int) -> Iterator[str]:
-    """The tokens' first `length` characters; the token in which they end is cut."""
+    """The tokens' first `length` characters; the token in which they end is cut, and what ends there is told."""
     for token in tokens:
-        if not length:
+        if not length and not (isinstance(token, _Mark) and not token.begins):
             return
         yield token if len(token) <= length else token[:length]  # a mark stays one
         length -= min(length, len(token))
@@ -526,13 +530,18 @@ def paced(
     several tokens comes when its last token is ready. `holds` are gates by position: the number of tokens that
     have been sent when the stream waits there (0: before the first delta; -1: before the last finish).
     """
+    if len(choices) == 1 and not holds:
+        return _paced_alone(choices[0], timing)
+    return _paced_in_turn(choices, timing, holds)
+
+
+def _paced_in_turn(
+    choices: Sequence[Iterator[Delta | TextRun]], timing: Timing, holds: Mapping[int, str]
+) -> Iterator[Timed[Delta | TextRun | Control]]:
     if 0 in holds:
         yield 0.0, Hold(holds[0]), NOWHERE
     itl = timing.itl
     gap, sent = timing.ttft, 0
-    if len(choices) == 1 and not holds:
-        yield from _paced_alone(choices[0], timing)
-        return
     running = list(choices)
     while running:
         leads = True  # the first choice of a round takes the time; the others come with it

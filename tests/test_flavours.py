@@ -155,7 +155,11 @@ def test_sections_and_values() -> None:
 @pytest.mark.parametrize("name", FLAVOURS)
 def test_the_sdk_accepts_every_flavour(name: str, provider: MockProvider) -> None:
     """OpenAI's SDK gives text, reasoning, calls and account of every flavour, streamed and whole."""
-    client = openai.OpenAI(base_url=f"{provider.url}/as/{name}/v1", api_key="sk-x", max_retries=0)
+    with openai.OpenAI(base_url=f"{provider.url}/as/{name}/v1", api_key="sk-x", max_retries=0) as client:
+        _reads_all(client, name, provider)
+
+
+def _reads_all(client: openai.OpenAI, name: str, provider: MockProvider) -> None:
     # Mistral's thoughts are parts of the content, which OpenAI's SDK cannot put together.
     provider.on().reply(*(SCRIPT if name != "mistral" else SCRIPT[1:]))
     with client.chat.completions.stream(
@@ -331,8 +335,11 @@ def test_a_provider_s_own_path_chooses(provider: MockProvider) -> None:
 
 def test_the_azure_sdk_s_paths() -> None:
     """OpenAI's client for Azure finds its deployment, and is told its name."""
-    with MockProvider(api_keys=["right"]) as provider:
-        client = openai.AzureOpenAI(azure_endpoint=provider.url, api_key="right", api_version="2024-12-01-preview")
+    version = "2024-12-01-preview"
+    with (
+        MockProvider(api_keys=["right"]) as provider,
+        openai.AzureOpenAI(azure_endpoint=provider.url, api_key="right", api_version=version) as client,
+    ):
         said = client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hi"}])
         assert said.model == "gpt-4o-mini-2024-07-18"
         wrong = client.with_options(api_key="wrong", max_retries=0)
@@ -448,8 +455,7 @@ def test_limits_are_told_as_the_provider_does() -> None:
 def test_cases_answer_or_say_why_not(first: int, name: str) -> None:
     """Each case of the catalogue (here every twelfth) happens in this flavour, or is refused with a reason."""
     refused = {}
-    with MockProvider(seed=1, speed=10_000) as provider:
-        client = httpx.Client(trust_env=False, timeout=0.3)
+    with MockProvider(seed=1, speed=10_000) as provider, httpx.Client(trust_env=False, timeout=0.3) as client:
         for case in in_family(None)[first::12]:
             if not case.available or case.listener is not None or case.dialect not in ("openai-chat", "any"):
                 continue

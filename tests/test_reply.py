@@ -24,6 +24,7 @@ from mockprovider.reply import (
     Start,
     Text,
     TextDelta,
+    TextRun,
     ToolCall,
     ToolCallDelta,
     ToolCallStart,
@@ -45,7 +46,7 @@ TEXTS = st.text(st.sampled_from("aAbB 1é漢👩\n.,\ud800"), max_size=40)
 STOPS = st.lists(st.text(st.sampled_from("aAb 1é\n."), min_size=1, max_size=5), min_size=1, max_size=4)
 
 
-def play(reply: Reply, **limits: Any) -> list[Delta]:
+def play(reply: Reply, **limits: Any) -> list[Any]:
     """One choice of a reply."""
     return list(deltas(reply, choice=0, call_id=lambda index: f"call_{index}", **limits))
 
@@ -192,14 +193,14 @@ def timing(ttft: float = 10.0, itl: float = 1.0) -> Timing:
     return Timing(ttft, lambda: itl, None)
 
 
-def choices(*texts: str, size: int = 1) -> list[Iterator[Delta]]:
+def choices(*texts: str, size: int = 1) -> list[Iterator[Delta | TextRun]]:
     """One choice a text."""
     return [
         deltas(Reply.of(said), choice=index, call_id=str, tokens_per_payload=size) for index, said in enumerate(texts)
     ]
 
 
-def described(steps: Iterator[Timed[Delta | Control]]) -> list[tuple[float, object]]:
+def described(steps: Iterator[Timed[Delta | TextRun | Control]]) -> list[tuple[float, object]]:
     """When, in seconds from the start, and what."""
     clock = 0.0
     found: list[tuple[float, object]] = []
@@ -296,7 +297,7 @@ def test_packing_conserves_time(said: str, size: int, seed: int) -> None:
     """However tokens are packed, the end comes at the same time, and no payload before its last token would."""
     pace = Pacing.parse("ttft=0.5..2,itl=0.02~gamma(cv=0.6)")
 
-    def clocks(size: int) -> list[tuple[float, Delta]]:
+    def clocks(size: int) -> list[tuple[float, Delta | TextRun]]:
         steps = list(paced(choices(said, size=size), pace.timing(Random(seed), lambda: 0), {}))
         times = accumulate(gap for gap, _, _ in steps)
         return [(when, item) for when, (_, item, _) in zip(times, steps, strict=True) if not isinstance(item, Control)]

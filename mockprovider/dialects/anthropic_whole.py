@@ -10,7 +10,16 @@ from mockprovider.dialects.anthropic_parts import cited, ending, first_usage, he
 from mockprovider.dialects.base import Encoder, Usage, Voice
 from mockprovider.jsontext import dumps
 from mockprovider.payload import Payload
-from mockprovider.reply import Cited, Delta, Finish, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart
+from mockprovider.reply import (
+    Cited,
+    Delta,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
 from mockprovider.timeline import NOWHERE, Control, Timed
 
 __all__ = ["MessagesWhole", "input_of"]

@@ -52,6 +52,7 @@ class FlavouredChat(OpenAIChat):
         self.relay = row.relay
         tags = row.tags
         self.counts = tuple(name for name, words in _COUNTS.items() if words & tags)
+        self.cites = ("page",) if "cited_urls" in tags else ()
         self._leave = Leave(row.tool_choices, parts=row.like != "openai", tiers=row.like != "openai")
         self.endpoints: tuple[Endpoint, ...] = tuple(
             endpoint

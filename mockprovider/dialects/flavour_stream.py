@@ -152,7 +152,7 @@ class FlavourStream(Encoder):
             yield from self._start(item, origin)
         elif isinstance(item, ToolCallStart):
             yield from self._call(item, origin)
-        else:
+        elif isinstance(item, Finish):
             yield from self._finish(item, origin)
 
     def _took(self) -> float:

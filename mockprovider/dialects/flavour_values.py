@@ -14,6 +14,7 @@ from mockprovider.dialects.base import Account, Usage, Voice
 from mockprovider.dialects.openai_models import snapshot
 from mockprovider.errors import SettingError
 from mockprovider.jsontext import dumps
+from mockprovider.reply import Citation, Text
 
 __all__ = ["CONSTANTS", "COUNTS", "Tally", "check_pattern", "finishes", "identifier"]
 
@@ -109,6 +110,21 @@ def finishes(model: str, finish: str) -> tuple[bytes, bytes]:
     return dumps(finish), dumps(_NATIVE.get(vendor, {}).get(finish, finish))
 
 
+_FOUND = Citation("https://example.com/found", "Found", "What was found.")
+"""What a search has found where nothing was scripted."""
+
+
+def _citations(voice: Voice) -> list[Citation]:
+    """What the reply rests on, each page once, in order."""
+    cited = [each for part in voice.reply.parts if isinstance(part, Text) for each in part.citations]
+    return list({each.url: each for each in reversed(cited)}.values())[::-1] or [_FOUND]
+
+
+def _search_result(citation: Citation) -> dict[str, str]:
+    dates = {"date": "2026-01-01", "last_updated": "2026-06-01"}
+    return {"title": citation.title, "url": citation.url, **dates, "snippet": citation.quote, "source": "web"}
+
+
 CONSTANTS: Mapping[str, Callable[[Voice], Any]] = {
     "created": lambda voice: voice.created,
     "model": lambda voice: voice.ask.model,
@@ -117,6 +133,8 @@ CONSTANTS: Mapping[str, Callable[[Voice], Any]] = {
     "seed": lambda voice: _number(voice, "seed", 2**31),
     "long_seed": lambda voice: _number(voice, "seed", 2**53) // 1000 * 1000,
     "service_tier": lambda voice: voice.ask.options.service_tier,
+    "cited_urls": lambda voice: [each.url for each in _citations(voice)],
+    "search_results": lambda voice: [_search_result(each) for each in _citations(voice)],
     "ttft_ms": lambda voice: round(voice.ttft * 1000),
 }
 """Values that are the same in all of an exchange."""

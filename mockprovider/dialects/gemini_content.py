@@ -11,7 +11,16 @@ from mockprovider.dialects.gemini_models import ends_apart
 from mockprovider.dialects.gemini_parts import arguments, candidate, document, finish_reason, grounding, signature
 from mockprovider.jsontext import pretty, spaced
 from mockprovider.payload import Payload
-from mockprovider.reply import Cited, Delta, Finish, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, ToolCallStart
+from mockprovider.reply import (
+    Cited,
+    Delta,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
 from mockprovider.timeline import NOWHERE, Control, Origin, Timed
 
 __all__ = ["GeminiStream", "GeminiWhole"]

@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from mockprovider.dialects.base import Ask, Dialect, Document, Encoder, Inquiry, Usage, Voice
+from mockprovider.dialects.base import Ask, Document, Encoder, Inquiry, Usage, Voice
 from mockprovider.dialects.openai_chat_parts import Annotations, ToolNames, fingerprint, head, usage
 from mockprovider.dialects.openai_chat_request import ChatOptions, parse
 from mockprovider.dialects.openai_chat_whole import ChatWhole
-from mockprovider.dialects.openai_errors import bearer, error_body, error_document, refused_key
-from mockprovider.dialects.openai_headers import error_headers
+from mockprovider.dialects.openai_endpoint import SHORT, OpenAIEndpoint
 from mockprovider.dialects.openai_logprobs import Logprobs
-from mockprovider.dialects.openai_models import model_list, model_object, no_model, not_listed, reasons
+from mockprovider.dialects.openai_models import model_list, model_object, not_listed, reasons
 from mockprovider.dialects.routing import GET, PLAIN, Endpoint, Target
-from mockprovider.errors import RequestError
 from mockprovider.jsontext import characters, dumps
 from mockprovider.payload import Affixes, Payload
 from mockprovider.reply import (
@@ -43,7 +41,7 @@ __all__ = ["OpenAIChat"]
 _CHAT = "/v1/chat/completions"
 
 
-class OpenAIChat(Dialect):
+class OpenAIChat(OpenAIEndpoint):
     """The dialect of `/v1/chat/completions`; the list of models is here, too."""
 
     name = "openai-chat"
@@ -57,7 +55,7 @@ class OpenAIChat(Dialect):
 
     def parse(self, body: bytes, headers: Mapping[str, str], target: Target = PLAIN) -> Ask:
         """The body as an Ask. RequestError in OpenAI's wording where it would be refused."""
-        return _known(body) if len(body) <= _SHORT else parse(body)
+        return _known(body) if len(body) <= SHORT else parse(body)
 
     def stream(self, voice: Voice) -> Encoder:
         """From deltas to `chat.completion.chunk` documents and the `[DONE]` sentinel."""
@@ -67,55 +65,8 @@ class OpenAIChat(Dialect):
         """From deltas to one `chat.completion` document."""
         return ChatWhole(voice)
 
-    def headers(self, voice: Voice, *, stream: bool) -> tuple[tuple[str, str], ...]:
-        """The header set of api.openai.com, without what its content delivery network adds."""
-        # The limit is counted in characters over four before tokens are known, as OpenAI documents it.
-        guess = sum(len(text) for _, text in voice.ask.messages) // 4 + 1
-        return (
-            ("Content-Type", "text/event-stream; charset=utf-8" if stream else "application/json"),
-            ("access-control-expose-headers", "X-Request-ID"),
-            ("openai-organization", "mockprovider"),
-            ("openai-processing-ms", str(round(voice.ttft * 1000))),
-            ("openai-project", "proj_mockprovider"),
-            ("openai-version", "2020-10-01"),
-            ("x-content-type-options", "nosniff"),
-            ("x-ratelimit-limit-requests", "10000"),
-            ("x-ratelimit-limit-tokens", "2000000"),
-            ("x-ratelimit-remaining-requests", "9999"),
-            ("x-ratelimit-remaining-tokens", str(max(0, 2_000_000 - guess))),
-            ("x-ratelimit-reset-requests", "6ms"),
-            ("x-ratelimit-reset-tokens", "0s"),
-            ("x-request-id", "req_" + voice.hex(32, "request")),
-        )
-
-    def error(
-        self, error: RequestError, request_id: str, target: Target = PLAIN
-    ) -> tuple[tuple[tuple[str, str], ...], bytes]:
-        """An error as api.openai.com words it."""
-        return (*error_headers(request_id, error.status), *error.headers), error_body(error)
-
-    def error_object(self, error: RequestError) -> dict[str, Any]:
-        """An error in mid-stream has the same shape as one before it."""
-        return error_document(error)
-
     def check_reply(self, reply: Reply, *, stream: bool) -> None:
         """Chat has a word for every part."""
-
-    def call_id(self, voice: Voice, choice: int, index: int) -> str:
-        """Such as `call_` and 24 letters and digits."""
-        return "call_" + voice.id(24, "call", choice, index)
-
-    def key(self, headers: Mapping[str, str], target: Target = PLAIN) -> str:
-        """What `Authorization: Bearer` says."""
-        return bearer(headers)
-
-    def refused_key(self, key: str) -> RequestError:
-        """A 401; the key is shown with its middle starred."""
-        return refused_key(key)
-
-    def unknown_model(self, name: str) -> RequestError:
-        """A 404."""
-        return no_model(name)
 
     def document(self, inquiry: Inquiry) -> Document:
         """The list of models, or one of them."""
@@ -132,9 +83,6 @@ class OpenAIChat(Dialect):
         """One message of a user."""
         return _CHAT, {}, dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}], "stream": stream})
 
-
-_SHORT = 16 * 1024
-"""Bytes of a request that is remembered, so that it costs less when it comes again."""
 
 _known = lru_cache(maxsize=256)(parse)
 

@@ -67,7 +67,8 @@ class Part:
     def document(self) -> dict[str, Any]:
         """The part as it stands in an item."""
         if self.kind == "output_text":
-            return {"type": self.kind, "annotations": list(self.annotations), "logprobs": self.logprobs, "text": self.text}
+            annotations = list(self.annotations)
+            return {"type": self.kind, "annotations": annotations, "logprobs": self.logprobs, "text": self.text}
         return {"type": self.kind, KINDS[self.kind].key: self.text}
 
 

@@ -11,6 +11,7 @@ from typing import assert_type
 import mockprovider
 from mockprovider import (
     Chunking,
+    Citation,
     Exchange,
     MockProvider,
     NoMatchError,
@@ -19,6 +20,7 @@ from mockprovider import (
     Refusal,
     Reply,
     Text,
+    Tokens,
     ToolCall,
     contains,
     equals,
@@ -56,6 +58,8 @@ def rules(provider: MockProvider) -> None:
     rule.reply(Refusal("no"), pace="fast", chunking="join=false")
     rule.reply(answer)
     rule.rate_limit(retry_after=0.5, times=2).then_rate_limit().then_reply(tool_call("f", a=1, b=[2]))
+    rule.reply("Hello", Text("there", [Citation("https://a.example", title="A")]), usage=Tokens(prompt=9, cached=8))
+    rule.reply("Hello", usage={"prompt": 9})  # type: ignore[arg-type]
     rule.reply(5)  # type: ignore[arg-type]
     rule.rate_limit(1)  # type: ignore[call-arg]
     provider.on(turn=1, tool_result=False, tools="f", headers={"a": "b"}, body={"tools[*].type": "function"})

@@ -99,8 +99,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from mockprovider.configuration import settings_from
     from mockprovider.limits import Limits
-    from mockprovider.provider import settings_from
     from mockprovider.server.runner import LoopServer
 
     logging.basicConfig(format="mockprovider: %(message)s", level=logging.WARNING)

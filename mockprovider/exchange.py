@@ -186,8 +186,8 @@ class Exchange:
 
     __slots__ = (
         "ask", "body", "choice_replies", "dialect", "ended", "error", "faults", "headers", "id", "late", "method",
-        "namespace", "ordinal", "outcome", "path", "query", "recording", "rule", "sent", "started", "status", "struck", "wall",
-        "weight",
+        "namespace", "ordinal", "outcome", "path", "query", "recording", "rule", "sent", "started", "status", "struck",
+        "wall", "weight",
     )  # fmt: skip
 
     def __init__(

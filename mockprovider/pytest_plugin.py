@@ -114,7 +114,7 @@ def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _mock_provider_server(
     mock_provider_settings: dict[str, Any], pytestconfig: pytest.Config
 ) -> Iterator[ThreadServer]:
-    from mockprovider.provider import settings_from
+    from mockprovider.configuration import settings_from
     from mockprovider.server.runner import LoopServer, ThreadServer
 
     chosen = _settings(pytestconfig, mock_provider_settings, None)

@@ -57,7 +57,7 @@ def add_replay(commands: Any) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from mockprovider.provider import settings_from
+    from mockprovider.configuration import settings_from
     from mockprovider.server.runner import LoopServer
 
     logging.basicConfig(format="mockprovider: %(message)s", level=logging.WARNING)

@@ -30,7 +30,7 @@ LAYERS = (
     ("cases", "matching", "player", "render", "replay", "wiretext"),
     ("asserting", "scenario", "settings", "verdict"),
     ("resilience", "scenario_file", "when"),
-    ("levers", "preview"),
+    ("configuration", "levers", "preview"),
     ("console", "namespace"),
     ("server",),
     ("pathology",),
@@ -226,6 +226,7 @@ def test_every_form_of_an_import_is_seen(source: str, found: list[str]) -> None:
 
 PUBLIC = {
     "Chunking",
+    "Citation",
     "Exchange",
     "MockProvider",
     "MockProviderError",

@@ -492,7 +492,7 @@ def test_no_body_makes_a_defect(path: str, body: dict[str, Any], server: MockPro
 
 
 def test_a_case_tells_its_seconds(server: MockProvider) -> None:
-    """A case says how long its answer takes and how long it is silent, so that a client's timeout can be set by them."""
+    """A case says how long its answer takes and is silent, so that a client's timeout can be set by it."""
     api = Api(server.url)
     stalled, endless = api("GET", "/cases/stall-then-burst"), api("GET", "/cases/runaway")
     assert stalled["seconds"] >= stalled["silence"] > 0

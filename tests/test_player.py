@@ -380,9 +380,9 @@ def burst(source: Iterable[Timed[Any]]) -> Iterator[Timed[Any]]:
     for timed in [*source, (1.0, b"", NOWHERE)]:
         gap, item, _ = timed
         if run and (gap or kind(item) != kind(run[0][1]) or kind(item) == "promised"):
-            first = run[0]
             data = [item if isinstance(item, bytes) else item.data for _, item, _ in run]
-            yield first if kind(first[1]) == "promised" else (first[0], Burst(data, kind(first[1]) == "joins"), first[2])
+            gap_, item_, origin = run.pop(0)
+            yield (gap_, item_ if kind(item_) == "promised" else Burst(data, kind(item_) == "joins"), origin)
             run.clear()
         run.append(timed)
 

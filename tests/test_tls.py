@@ -53,8 +53,9 @@ def prompt(provider: MockProvider, faults: str = "") -> tuple[str, dict[str, obj
 def test_a_client_that_trusts_the_authority_streams(provider: MockProvider) -> None:
     """OpenAI's SDK, told what to trust, reads the whole stream from the https URL."""
     assert provider.openai_url.startswith("https://127.0.0.1:")
+    trusted = ssl.create_default_context(cafile=str(provider.authority))
     with (
-        trusting(provider) as http,
+        openai.DefaultHttpxClient(verify=trusted) as http,
         openai.OpenAI(base_url=provider.openai_url, api_key="k", http_client=http) as client,
     ):
         stream = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=True)

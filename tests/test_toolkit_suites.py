@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mockprovider.configuration import settings_from
 from mockprovider.guard import Guard, OutsideError
 from mockprovider.matching import FIELDS
-from mockprovider.provider import MockProvider, settings_from
+from mockprovider.provider import MockProvider
 from mockprovider.resilience import RULES
 from mockprovider.server.runner import LoopServer, ThreadServer
 from tests.asking import ask

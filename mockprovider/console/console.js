@@ -126,7 +126,11 @@ function connected(yes) {
 let hiding = 0;
 document.addEventListener("visibilitychange", () => {
   clearTimeout(hiding);
-  if (document.hidden) hiding = setTimeout(() => connection?.abort(), 5000);
+  if (document.hidden)
+    hiding = setTimeout(() => {
+      connection?.abort();
+      detail.leave();
+    }, 5000);
   else if (connection === null) follow();
 });
 
@@ -160,6 +164,14 @@ fill(
   byId("clients"),
   CLIENTS.map(([name, line]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("code", {}, line), copyButton(() => line, `the line for ${name}`)))),
 );
+
+const clients = document.querySelector(".clients");
+document.addEventListener("click", (event) => clients.contains(event.target) || (clients.open = false));
+clients.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  clients.open = false;
+  clients.querySelector("summary").focus();
+});
 
 function askToken() {
   const dialog = byId("token-dialog");

@@ -387,6 +387,19 @@ def test_unknown_paths_have_errors_of_googles_shape(mock_provider: MockProvider)
         assert (answer.status, answer.json["error"]["status"]) == (404, "NOT_FOUND")
 
 
+@pytest.mark.parametrize(("wait", "told"), [(2, "2s"), (0.5, "1s"), (None, None)])
+def test_a_scripted_429_has_googles_details(mock_provider: MockProvider, wait: float | None, told: str | None) -> None:
+    """A 429 of a script keeps its message, names the quota and the tier, and the wait where there is one."""
+    mock_provider.on().rate_limit(retry_after=wait, message="Slow down.")
+    answer = post(mock_provider, WHOLE)
+    error = answer.json["error"]
+    details = {detail["@type"].rpartition(".")[2]: detail for detail in error["details"]}
+    assert details["QuotaFailure"]["violations"][0]["quotaDimensions"]["model"] == "gemini-2.5-flash"
+    assert details.get("RetryInfo", {}).get("retryDelay") == told
+    assert error["message"] == "Slow down."
+    assert answer.headers["X-Gemini-Service-Tier"] == "standard"
+
+
 @pytest.mark.mockprovider(seed=1, limits="rpm=1")
 def test_a_limit_says_in_its_details_when_to_come_again(mock_provider: MockProvider) -> None:
     """A 429 has RetryInfo and no header of other providers; neither has what passes."""

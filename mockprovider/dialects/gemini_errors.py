@@ -150,8 +150,8 @@ def error_document(error: RequestError, model: str = "") -> dict[str, Any]:
     message = error.message
     if error.status == 429 and not details:
         wait, details = _wait(error), _quota(_wait(error), model)
-        # What a limit of this server's says is in another provider's manner; what a script says stays.
-        if wait is not None and error.code == "rate_limit_exceeded":
+        # What a limit of this server's says is in another provider's manner; what a script says in its own words stays.
+        if wait is not None and message.startswith("Rate limit reached"):
             message = _QUOTA_MESSAGE + f"\nPlease retry in {wait:g}s."
     said: dict[str, Any] = {"code": code, "message": message, "status": status}
     return {"error": {**said, "details": details} if details else said}

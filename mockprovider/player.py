@@ -266,8 +266,11 @@ class Player:
     def _write_joined(self, item: bytes | Burst, now: float, planned: float) -> bool:
         """Write the item and all joinable ones after it that are due by now, as one."""
         actions, deadline = self._actions, self._deadline
-        parts = [item] if type(item) is bytes else list(item.pieces)  # type: ignore[union-attr]
-        size = sum(map(len, parts))
+        if type(item) is bytes:
+            parts, size = [item], len(item)
+        else:
+            parts = list(item.pieces)  # type: ignore[union-attr]
+            size = sum(map(len, parts))
         try:
             while True:
                 gap, following, _ = next(actions, _RUN_OUT)

@@ -1,4 +1,4 @@
-"""The commands `mockprovider record` and `mockprovider redact`."""
+"""The commands `mockprovider record`, `mockprovider proxy` and `mockprovider redact`."""
 
 from __future__ import annotations
 
@@ -32,20 +32,24 @@ def add_record_commands(commands: Any) -> None:
         allow_abbrev=False,
     )
     record.set_defaults(run=_record)
-    record.add_argument("--upstream", required=True, metavar="URL", help="such as https://api.example.com, without /v1")
+    _add_forwarding(record)
     record.add_argument("--into", required=True, type=Path, metavar="DIR", help="the folder of the recordings")
-    record.add_argument("--host", default="127.0.0.1", help="127.0.0.1, ::1 or localhost, which is both (127.0.0.1)")
-    record.add_argument("--port", type=int, default=8000, help="port to listen on (8000; 0: any)")
     record.add_argument(
         "--mode",
         default="new",
         help="new: nothing is replaced (the default); all: a new recording replaces those of the same request;"
         " rewrite: the first new one that is complete replaces all",
     )
-    record.add_argument("--key-env", metavar="NAME", help="take the key from this variable of the environment")
-    record.add_argument("--keep-encoding", action="store_true", help="let the provider pack its replies with gzip")
-    record.add_argument("--idle-timeout", type=float, metavar="SECONDS", help="give up after so much silence (never)")
     _add_rules(record)
+    proxy = commands.add_parser(
+        "proxy",
+        help="lay faults over real sessions, as a reverse proxy",
+        description="Forward requests to a provider, with faults on its answers, until SIGINT or SIGTERM. Faults are"
+        " also named by the URL (/with/CHAIN/v1/…) and by the header x-mockprovider-faults.",
+        allow_abbrev=False,
+    )
+    proxy.set_defaults(run=_record, into=None, mode="new", texts=[], keep_header=[], redact_header=[])
+    _add_forwarding(proxy)
     redact = commands.add_parser(
         "redact",
         help="remove secrets from recordings",
@@ -57,6 +61,17 @@ def add_record_commands(commands: Any) -> None:
     redact.add_argument("paths", nargs="+", type=Path, metavar="FILE|DIR")
     redact.add_argument("--dry-run", action="store_true", help="only show what would be removed")
     _add_rules(redact)
+
+
+def _add_forwarding(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--upstream", required=True, metavar="URL", help="such as https://api.example.com, without /v1")
+    parser.add_argument("--host", default="127.0.0.1", help="127.0.0.1, ::1 or localhost, which is both (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000; 0: any)")
+    parser.add_argument("--with", dest="faults", metavar="CHAIN", help="faults on what the client gets (none)")
+    parser.add_argument("--seed", type=int, help="make faults that are drawn reproducible")
+    parser.add_argument("--key-env", metavar="NAME", help="take the key from this variable of the environment")
+    parser.add_argument("--keep-encoding", action="store_true", help="let the provider pack its replies with gzip")
+    parser.add_argument("--idle-timeout", type=float, metavar="SECONDS", help="give up after so much silence (never)")
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +110,8 @@ def _record(arguments: argparse.Namespace) -> int:
         arguments.keep_encoding,
         arguments.idle_timeout,
         _rules(arguments),
+        arguments.faults or "",
+        arguments.seed,
     )
     return asyncio.run(_run(Recorder(settings)))
 
@@ -120,7 +137,10 @@ def _usage(recorder: Recorder) -> str:
     line = shlex.join([*words, "-d", json.dumps(body, separators=(",", ":"))])
     if settings.key is None:
         line += ' -H "authorization: Bearer $KEY"'
-    return f"base URL: {recorder.url}/v1, recording {settings.upstream} into {settings.folder}\n{line}"
+    doing = "forwarding to" if settings.folder is None else "recording"
+    into = "" if settings.folder is None else f" into {settings.folder}"
+    faults = f", with {settings.faults}" if settings.faults else ""
+    return f"base URL: {recorder.url}/v1, {doing} {settings.upstream}{into}{faults}\n{line}"
 
 
 # ------------------------------------------------------------------------------------------------ redact

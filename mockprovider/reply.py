@@ -7,7 +7,7 @@ it; `paced` interleaves the choices and gives each step its gap. Iterators throu
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, groupby, islice
@@ -347,11 +347,10 @@ def deltas(
                 left -= tokens
         else:
             stopped = stopping is not None and kind is Text
-            if left < 0 and tokens_per_payload == 1 and not stopped:
-                # The common case, without the bookkeeping of limits and groups.
-                for part in parts:
-                    said = _plain(_DELTAS[kind], part.text, choice)
-                    yield from _cited(part, _in_runs(said, choice) if runs else said, choice) if kind is Text else said
+            if tokens_per_payload == 1 and not stopped and (left < 0 or all(map(_short, parts))):
+                left = yield from _token_by_token(kind, parts, choice, left, runs=runs)
+                if left == 0:
+                    break
                 continue
             source: Iterable[str] = chain.from_iterable(map(_marked, parts))
             if stopped:
@@ -368,9 +367,9 @@ def deltas(
                 yield Finish(reply.finish or "stop", choice, stopping.found)
                 return
         if left == 0:
-            yield Finish(reply.finish or "length", choice)
-            return
-    yield Finish(reply.finish or ("tool_calls" if calls else "stop"), choice)
+            break
+    usual = "length" if left == 0 else "tool_calls" if calls else "stop"
+    yield Finish(reply.finish or usual, choice)
 
 
 _DELTAS: dict[type[Part], type[TextDelta]] = {
@@ -382,6 +381,25 @@ _DELTAS: dict[type[Part], type[TextDelta]] = {
 
 _REMEMBERED = 16 * 1024
 """Characters of a text whose deltas are remembered, so that a reply that is given again costs less."""
+
+
+def _token_by_token(
+    kind: type[Part], parts: Iterable[Any], choice: int, left: int, *, runs: bool
+) -> Generator[Delta | TextRun, None, int]:
+    """The common case, without the bookkeeping of groups; returns how many tokens are left (-1: no limit)."""
+    for part in parts:
+        said = _plain(_DELTAS[kind], part.text, choice)
+        if left >= 0:
+            said = tuple(said)[:left]
+            left -= len(said)
+        yield from _cited(part, _in_runs(said, choice) if runs else said, choice) if kind is Text else said
+    return left
+
+
+def _short(part: Text | Reasoning | Refusal) -> bool:
+    """Whether the part's deltas are remembered, and nothing happens between them."""
+    cited = isinstance(part, Text) and part.citations
+    return isinstance(part.text, str) and len(part.text) <= _REMEMBERED and not cited
 
 
 def _plain(kind: type[TextDelta], text: str | Callable[[], Iterable[str]], choice: int) -> Iterable[TextDelta]:

@@ -166,12 +166,12 @@ async def test_faults_act_on_a_live_reply_and_not_on_its_recording(tmp_path: Pat
 
 
 def test_faults_that_must_see_more_are_refused_for_a_live_reply(tmp_path: Path) -> None:
-    """A fault of events, or a position in tokens, is refused with the reason, and the upstream is not asked."""
+    """A fault that must know the end, or a reply to change, is refused with the reason; the upstream is not asked."""
     with MockProvider() as upstream, through(upstream, tmp_path, "new_episodes") as provider:
-        for chain in ("stall(after=3)", "line-ends", "merge"):
+        for chain, why in (("truncate(after=50%25)", "before its end has come"), ("finish", "no reply to change")):
             answer = request("POST", f"{provider.url}/with/{chain}{CHAT}", prompt("new", stream=True))
             assert (answer.status, answer.json["error"]["code"]) == (400, "fault_not_applicable")
-            assert "must see more than has come" in answer.json["error"]["message"]
+            assert why in answer.json["error"]["message"]
         assert upstream.exchanges == []
 
 

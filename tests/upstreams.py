@@ -95,7 +95,7 @@ async def faking(tls: ssl.SSLContext | None = None) -> AsyncIterator[Fake]:
 
 
 @contextlib.asynccontextmanager
-async def recording_into(folder: Path, port: int, scheme: str = "http", **more: Any) -> AsyncIterator[Recorder]:
+async def recording_into(folder: Path | None, port: int, scheme: str = "http", **more: Any) -> AsyncIterator[Recorder]:
     """A recorder in front of that port."""
     recorder = Recorder(RecorderSettings(Upstream.parse(f"{scheme}://127.0.0.1:{port}"), folder, **more))
     await recorder.start()

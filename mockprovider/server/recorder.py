@@ -1,8 +1,9 @@
 """The recorder: a reverse proxy that streams through, holds nothing back, and writes down what came, and when.
 
-For each read of the upstream: its line is on the disk, then its bytes go to the client, as they came. How the upstream
-ends is how the client's connection ends, and a client that leaves is a client that leaves the upstream. A client's
-connection has one to the upstream for as long as both last, so that idle connections end as they do without us.
+For each read of the upstream: its line is on the disk, then its bytes go to the client, as they came, or as faults make
+of them (see `overlay`). How the upstream ends is how the client's connection ends, and a client that leaves is a client
+that leaves the upstream. A client's connection has one to the upstream for as long as both last, so that idle
+connections end as they do without us.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from aiohttp.web_protocol import RequestHandler
 from mockprovider.errors import SettingError, UnavailableError
 from mockprovider.recording import RecordedRequest, load_folder
 from mockprovider.redaction import Redactor, Rules
+from mockprovider.server.flow import NoTape, Taping
 from mockprovider.server.handler import Written
+from mockprovider.server.overlay import Overlay
 from mockprovider.server.protocol import SETTINGS, Protocol, Server
 from mockprovider.server.runner import LoopServer
 from mockprovider.server.tape import CODINGS, Shelf, Tape
@@ -53,12 +56,13 @@ _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes in the send queue that have not 
 
 @dataclass(frozen=True, slots=True)
 class RecorderSettings:
-    """upstream: its URL; folder: where recordings go, made if need be; key: put in place of the client's own, or None;
-    keep_encoding: let the upstream pack its content; silence: seconds without a byte after which it is given up.
-    SettingError for what cannot be."""
+    """upstream: its URL; folder: where recordings go, made if need be (None: nothing is recorded); key: put in place of
+    the client's own, or None; keep_encoding: let the upstream pack its content; silence: seconds without a byte after
+    which it is given up; faults: a chain that every answer meets on its way to the client; seed: makes what these draw
+    reproducible. SettingError for what cannot be."""
 
     upstream: Upstream
-    folder: Path
+    folder: Path | None
     host: str = "127.0.0.1"
     port: int = 0
     mode: str = "new"
@@ -66,6 +70,8 @@ class RecorderSettings:
     keep_encoding: bool = False
     silence: float | None = None
     rules: Rules = field(default_factory=Rules)
+    faults: str = ""
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -113,7 +119,12 @@ class Recorder:
         self._address = LoopServer(self._gate)  # never started: it knows how to bind, and to say why that failed
         self._web: _Clients | None = None
         self._listening: list[asyncio.Server] = []
-        self._stopping = False
+        self.stopping = False
+        self._overlay = Overlay(self, settings.faults, settings.seed)
+        self._shelf: Shelf | None = None
+        self._old: list[tuple[tuple[str, str, bytes], Path | None]] = []
+        if settings.folder is None:
+            return
         try:
             settings.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -144,7 +155,7 @@ class Recorder:
 
     async def stop(self) -> None:
         """Stop accepting, and end every connection; what was being recorded stays, incomplete."""
-        self._stopping = True
+        self.stopping = True
         for server in self._listening:
             server.close()
         self._listening.clear()
@@ -156,6 +167,7 @@ class Recorder:
                 await asyncio.sleep(0)  # the turns that the handlers need to notice
             await self._web.shutdown(0.05)
             self._web = None
+        self._overlay.close()
 
     def failed(self, path: Path | None, reason: str) -> None:
         """A recording stays incomplete, or none was made; the client has its reply all the same."""
@@ -170,11 +182,13 @@ class Recorder:
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
+        if self._overlay.wanted(request):
+            return await self._overlay.exchange(request)
         client = cast(_Client, request.protocol)
         try:
             connection = await self._connection(client)
         except UnavailableError as error:
-            return self._unreachable(error)
+            return _error(502, "upstream_unreachable", self.unreachable(error))
         client.busy = True
         keep = False
         try:
@@ -197,7 +211,7 @@ class Recorder:
         """Returns whether both connections can carry another one."""
         pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers]
         asked = RecordedRequest(request.method, request.raw_path, tuple(pairs))
-        tape = Tape(asked, self._redactor.knowing(pairs, request.raw_path), self._shelf, self)
+        tape = self.tape(asked)
         live = Live(connection, bodyless=request.method == "HEAD", silence=self.settings.silence)
         outgoing = _Outgoing(request)
         upload = asyncio.create_task(self._upload(request, connection, pairs, tape, live))
@@ -208,7 +222,7 @@ class Recorder:
                 await outgoing.write(arrival.wire)
             tape.end(live.ending or "close", live.ending_gap)
         except (asyncio.CancelledError, ConnectionError) as left:
-            if self._stopping:
+            if self.stopping:
                 tape.stop()
             else:
                 tape.end("client-left", live.since(asyncio.get_running_loop().time()))
@@ -221,7 +235,7 @@ class Recorder:
             with contextlib.suppress(asyncio.CancelledError):
                 await upload
         if tape.whole:
-            self._replace(tape)
+            self.replace(tape)
         if live.ending in ("reset", "timeout"):
             await outgoing.reset()
         return sent and live.reusable and request.keep_alive
@@ -231,7 +245,7 @@ class Recorder:
         request: web.BaseRequest,
         connection: UpstreamConnection,
         pairs: list[tuple[str, str]],
-        tape: Tape,
+        tape: Tape | NoTape,
         live: Live,
     ) -> None:
         """Send the request on, its body as it comes."""
@@ -239,7 +253,7 @@ class Recorder:
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            await connection.write(self._head(request, pairs, chunked=chunked))
+            await connection.write(self.head_for(request, pairs, request.raw_path, chunked=chunked))
             async for data in request.content.iter_any():
                 if data:
                     tape.sent(data)
@@ -252,14 +266,19 @@ class Recorder:
         live.asked(asyncio.get_running_loop().time())
         tape.sent_all()
 
-    def _head(self, request: web.BaseRequest, pairs: list[tuple[str, str]], *, chunked: bool) -> bytes:
+    def tape(self, asked: RecordedRequest) -> Tape | NoTape:
+        """Where an exchange is written down. asked: with its headers as they came."""
+        if self._shelf is None:
+            return NoTape()
+        return Tape(asked, self._redactor.knowing(list(asked.headers), asked.target), self._shelf, self)
+
+    def head_for(self, request: web.BaseRequest, pairs: list[tuple[str, str]], target: str, *, chunked: bool) -> bytes:
         """The request line and the headers for the upstream."""
         upstream, version = self.settings.upstream, request.version
         options = [
             word.strip().lower() for name, value in pairs if name.lower() == "connection" for word in value.split(",")
         ]
         kept = [(name, value) for name, value in pairs if name.lower() not in _HOP and name.lower() not in options]
-        target = request.raw_path
         if self.settings.key is not None:
             kept, target = with_key(kept, target, self.settings.key)
         lines = [f"{request.method} {upstream.prefix}{target} HTTP/{version.major}.{version.minor}"]
@@ -288,19 +307,20 @@ class Recorder:
             return _error(400, "bad_target", "expected a path: set the recorder as base URL, not as HTTP proxy")
         return None
 
-    def _unreachable(self, error: UnavailableError) -> web.Response:
-        upstream = self.settings.upstream
-        text = f"mockprovider record cannot reach {upstream}: {error}. Check --upstream and the network."
-        logger.warning("%s Nothing was recorded.", text)
-        return _error(502, "upstream_unreachable", text)
+    def unreachable(self, error: UnavailableError) -> str:
+        """What is said where the upstream cannot be reached."""
+        command, upstream = "proxy" if self.settings.folder is None else "record", self.settings.upstream
+        text = f"mockprovider {command} cannot reach {upstream}: {error}. Check --upstream and the network."
+        logger.warning("%s Nothing was recorded." if command == "record" else "%s", text)
+        return text
 
     # ------------------------------------------------------------------------------------------ what was there before
 
-    def _replace(self, tape: Tape) -> None:
+    def replace(self, tape: Taping) -> None:
         """Remove what the mode says is replaced by a recording that is complete."""
         if self.settings.mode == "rewrite":
             gone, self._old = self._old, []
-        elif self.settings.mode == "all" and tape.request is not None:
+        elif self.settings.mode == "all" and isinstance(tape, Tape) and tape.request is not None:
             key = self._key(tape.request)
             gone = [old for old in self._old if old[0] == key]
             self._old = [*(old for old in self._old if old[0] != key), (key, tape.path)]

@@ -82,6 +82,7 @@ def overlaid(turn: Turn, namespace: Namespace, used: Recipe, seed: Seed) -> tupl
     """The faults that strike a live reply, and what one answers in its place. RequestError where one cannot be done."""
     if not used.faults:
         return NONE, None
+    turn.exchange.dialect = turn.dialect.name if turn.dialect is not None else None
     applied = _applied(turn, namespace, used, seed, None, stream=True, tokens=lambda: None, live=True)
     turn.exchange.struck = applied.struck
     try:

@@ -52,6 +52,7 @@ def _readable(origin: str | None, allowed: tuple[str, ...] | None) -> tuple[tupl
     vary = (("Vary", "Origin"),)
     return (("Access-Control-Allow-Origin", origin), _CORS[1], *vary) if origin in allowed and origin else vary
 
+
 _SERVED: WeakSet[object] = WeakSet()
 """The transports of connections that have carried a request."""
 

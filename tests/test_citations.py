@@ -210,7 +210,9 @@ def test_perplexity_lists_its_sources(provider: MockProvider) -> None:
 # ------------------------------------------------------------------------------------------------ what is refused
 
 
-@pytest.mark.parametrize("name", [*(dialect.name for dialect in DIALECTS), *(name for name in FLAVOURS if name != "openai")])
+@pytest.mark.parametrize(
+    "name", [*(dialect.name for dialect in DIALECTS), *(name for name in FLAVOURS if name != "openai")]
+)
 def test_what_has_no_word_is_refused_with_the_reason(name: str) -> None:
     """A dialect that cannot cite a page, or a document, says so by its name; text alone is never refused."""
     named = {dialect.name: dialect for dialect in DIALECTS}

@@ -298,7 +298,8 @@ def test_the_seed_decides_the_bytes() -> None:
         result = result_of(strict, "sse-crlf", seed=seed)
         assert result.run is not None
         writes = [lines for time, lines in result.run.requests[0]["writes"] if time is not None]
-        return [line for lines in writes for line in lines if line.startswith("data:")]
+        # Of a long write the log shows parts, and which events leave together is the machine's business: so the ids.
+        return {line[:40] for lines in writes for line in lines if line.startswith("data: {")}
 
     assert sent(7) == sent(7) != sent(8)
 

@@ -79,6 +79,26 @@ async def test_a_stall_holds_what_comes_after_it_alone(tmp_path: Path) -> None:
         assert (await only(tmp_path)).duration < 0.3
 
 
+async def test_a_silent_upstream_is_kept_alive(tmp_path: Path) -> None:
+    """Comments come while the upstream says nothing at all; what it says then comes behind them."""
+    async with exchange(tmp_path, faults="keepalive(seconds=0.02)") as (tap, peer, _):
+        await peer.send(STREAM)
+        await tap.until(lambda: tap.data.count(b": keep-alive\n\n") >= 3)
+        await peer.send(event("one") + LAST)
+        await tap.until(lambda: tap.data.endswith(event("one") + LAST))
+        assert b"keep-alive" not in (await only(tmp_path)).content
+
+
+async def test_a_client_that_a_fault_cuts_off_is_recorded_as_one_that_left(tmp_path: Path) -> None:
+    """Where a fault ends an answer that goes on, the recording has what had come, and says that the client left."""
+    async with exchange(tmp_path, faults="eof(after=1)") as (tap, peer, _):
+        await peer.send(STREAM + event("one"))
+        await tap.until(lambda: tap.data == STREAM + event("one") + LAST)
+        recorded = await only(tmp_path)
+        assert (recorded.wire, recorded.ending) == (STREAM + event("one"), "client-left")
+        await peer.gone()
+
+
 async def test_what_no_fault_touches_comes_as_it_was_sent(tmp_path: Path) -> None:
     """Under a fault that changes nothing, every byte arrives as it was sent, within an event, too, and at once."""
     odd = b"A\r\ndata: {}\n\n\r\n"  # upper-case size, as no encoder of ours writes it

@@ -312,9 +312,13 @@ class Living:
             self._blocks = Blocks(form)
         self._lifted.whole = not upper and touched
         self._lifted.entire = form == "whole"
-        first = Repacked(sized=sized and bool(upper) and form == "whole", unsized=sized and touched and form != "whole")
-        message = [first, *([Headed(self._applied.headers)] if self._applied.headers else []), *stages[Level.MESSAGE]]
         chunked = (head.header("transfer-encoding") or "").lower().rpartition(",")[2].strip() == "chunked"
+        first = Repacked(
+            sized=sized and bool(upper) and form == "whole",
+            unsized=sized and touched and form != "whole",
+            entire=form == "whole" and not chunked,
+        )
+        message = [first, *([Headed(self._applied.headers)] if self._applied.headers else []), *stages[Level.MESSAGE]]
         divided = bool(stages[Level.SOCKET])
         padding = b":" if form == "events" else b"\n"
         relaid = Relaid(self._lifted, self._drop, chunked=chunked, padding=padding, divided=divided)

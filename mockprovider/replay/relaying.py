@@ -27,12 +27,14 @@ class Repacked(Stage[Any, Any]):
     """From blocks to pieces of content: what was in one chunk is one again, as far as it has come.
 
     What a fault changes is one chunk with what of its chunk leaves at the same time. sized: the head waits for the
-    content, which is one document, and declares its length; unsized: a declared length goes, since events may change.
+    content, which is one document, and declares its length; unsized: a declared length goes, since events may change;
+    entire: it is one piece, whatever reads brought it.
     """
 
-    def __init__(self, *, sized: bool, unsized: bool = False) -> None:
+    def __init__(self, *, sized: bool, unsized: bool, entire: bool) -> None:
         self._sized = sized
         self._unsized = unsized
+        self._entire = entire
         self._head: Timed[Any] | None = None
         self._gap = 0.0
         self._chunk: Chunk | None = None
@@ -64,7 +66,7 @@ class Repacked(Stage[Any, Any]):
             return
         changed = isinstance(origin, Lay) and item != origin.item and not isinstance(item, Verbatim)
         for run in runs:
-            if run.chunk is not self._chunk:
+            if self._chunk is None or (run.chunk is not self._chunk and not self._entire):
                 yield from self._release()
                 self._chunk = run.chunk
             self._inside += len(run.data)

@@ -38,6 +38,7 @@ def test_groq(mock_provider: MockProvider) -> None:
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == TEXT
     assert "".join(chunk.choices[0].delta.reasoning or "" for chunk in chunks) == "Hm. "
     assert chunks[-1].x_groq.usage.completion_tokens == said.usage.completion_tokens
+    client.close()
 
 
 def test_mistral(mock_provider: MockProvider) -> None:
@@ -47,18 +48,18 @@ def test_mistral(mock_provider: MockProvider) -> None:
         pytest.importorskip("mistralai", reason="Mistral's client is not installed")
         from mistralai.client import Mistral
     mock_provider.on().reply(TEXT, CALL)
-    client = Mistral(api_key="key", server_url=f"{mock_provider.url}/as/mistral")
-    said = client.chat.complete(model="mistral-large-latest", messages=HI, tools=[TOOL], tool_choice="any")  # type: ignore[arg-type]
-    message = said.choices[0].message
-    assert message is not None
-    assert message.content == TEXT
-    assert message.tool_calls
-    assert message.tool_calls[0].function.arguments in ('{"up":"é"}', {"up": "é"})
-    with client.chat.stream(model="mistral-large-latest", messages=HI, tools=[TOOL]) as running:  # type: ignore[arg-type]
-        events = [event.data for event in running]
-    assert "".join(str(event.choices[0].delta.content or "") for event in events) == TEXT
-    assert events[-1].choices[0].delta.tool_calls
-    assert events[-1].usage is not None
+    with Mistral(api_key="key", server_url=f"{mock_provider.url}/as/mistral") as client:
+        said = client.chat.complete(model="mistral-large-latest", messages=HI, tools=[TOOL], tool_choice="any")  # type: ignore[arg-type]
+        message = said.choices[0].message
+        assert message is not None
+        assert message.content == TEXT
+        assert message.tool_calls
+        assert message.tool_calls[0].function.arguments in ('{"up":"é"}', {"up": "é"})
+        with client.chat.stream(model="mistral-large-latest", messages=HI, tools=[TOOL]) as running:  # type: ignore[arg-type]
+            events = [event.data for event in running]
+        assert "".join(str(event.choices[0].delta.content or "") for event in events) == TEXT
+        assert events[-1].choices[0].delta.tool_calls
+        assert events[-1].usage is not None
 
 
 @pytest.mark.parametrize("name", ["openai", "groq", "openrouter", "deepseek", "xai", "together", "azure"])

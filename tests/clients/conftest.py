@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,3 +30,12 @@ def process_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     file.write_bytes(TEXT.encode())
     with serve("--reply", f"@{file}") as server:
         yield server.openai_url
+
+
+@pytest.fixture
+def leaves_connections() -> Iterator[None]:
+    """For clients that leave connections to the collector: it comes here, not in a later test that knows of nothing."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

@@ -12,6 +12,9 @@ import pytest
 if TYPE_CHECKING:
     from mockprovider import MockProvider
 
+pytestmark = pytest.mark.usefixtures("leaves_connections")
+
+
 SAID = "The boats leave at eleven."
 
 

@@ -49,19 +49,20 @@ def test_mistral(mock_provider: MockProvider) -> None:
         from mistralai.client import Mistral
     mock_provider.on().reply(TEXT, CALL)
     with Mistral(api_key="key", server_url=f"{mock_provider.url}/as/mistral") as client:
-        said = client.chat.complete(model="mistral-large-latest", messages=HI, tools=[TOOL], tool_choice="any")  # type: ignore[arg-type]
+        said = client.chat.complete(model="mistral-large-latest", messages=HI, tools=[TOOL], tool_choice="any")
         message = said.choices[0].message
         assert message is not None
         assert message.content == TEXT
         assert message.tool_calls
         assert message.tool_calls[0].function.arguments in ('{"up":"é"}', {"up": "é"})
-        with client.chat.stream(model="mistral-large-latest", messages=HI, tools=[TOOL]) as running:  # type: ignore[arg-type]
+        with client.chat.stream(model="mistral-large-latest", messages=HI, tools=[TOOL]) as running:
             events = [event.data for event in running]
         assert "".join(str(event.choices[0].delta.content or "") for event in events) == TEXT
         assert events[-1].choices[0].delta.tool_calls
         assert events[-1].usage is not None
 
 
+@pytest.mark.usefixtures("leaves_connections")
 @pytest.mark.parametrize("name", ["openai", "groq", "openrouter", "deepseek", "xai", "together", "azure"])
 def test_langchain(mock_provider: MockProvider, name: str) -> None:
     """LangChain's chat model for OpenAI gets text, calls and the account of every provider that imitates OpenAI."""
@@ -83,6 +84,7 @@ def test_langchain(mock_provider: MockProvider, name: str) -> None:
         assert message.usage_metadata["total_tokens"] > 5
 
 
+@pytest.mark.usefixtures("leaves_connections")
 @pytest.mark.parametrize("name", ["openai", "groq", "deepseek", "openrouter", "llama.cpp", "azure"])
 def test_pydantic_ai(mock_provider: MockProvider, name: str) -> None:
     """Pydantic AI's agent gets its answer from every flavour, streamed and whole."""

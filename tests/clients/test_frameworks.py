@@ -10,7 +10,7 @@ import pytest
 from mockprovider.provider import MockProvider
 from mockprovider.reply import Reasoning, ToolCall
 
-pytestmark = pytest.mark.mockprovider(seed=1)
+pytestmark = [pytest.mark.mockprovider(seed=1), pytest.mark.usefixtures("leaves_connections")]
 
 TEXT = "Grüße, 世界! This is a text of some tokens.\n"
 THOUGHT = "Let me see. "

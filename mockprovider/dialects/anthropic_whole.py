@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mockprovider.dialects.anthropic_parts import cited, ending, first_usage, head, signature
-from mockprovider.dialects.base import Encoder, Usage, Voice
+from mockprovider.dialects.base import Usage, Voice, WholeForm
 from mockprovider.jsontext import dumps
-from mockprovider.payload import Payload
 from mockprovider.reply import (
     Cited,
     Delta,
@@ -20,7 +19,6 @@ from mockprovider.reply import (
     ToolCallDelta,
     ToolCallStart,
 )
-from mockprovider.timeline import NOWHERE, Control, Timed
 
 __all__ = ["MessagesWhole", "input_of"]
 
@@ -34,13 +32,12 @@ def input_of(text: str) -> Mapping[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-class MessagesWhole(Encoder):
+class MessagesWhole(WholeForm):
     """From deltas to one compact `message`, when they have all come."""
 
     def __init__(self, voice: Voice) -> None:
         self.usage = Usage()
         self._voice = voice
-        self._gap = 0.0
         # Each block with the pieces of its text, and what kind of deltas they are.
         self._blocks: list[tuple[type[TextDelta], dict[str, Any], list[str]]] = []
         self._calls: dict[int, list[str]] = {}
@@ -48,22 +45,17 @@ class MessagesWhole(Encoder):
         self._closed = False  # whether what comes next is in another block, whatever it is
         self._finish = Finish("stop")
 
-    def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
-        gap, item, origin = timed
-        self._gap += gap
-        if isinstance(item, Control):
-            yield self._gap, item, origin
-            self._gap = 0.0
-        elif isinstance(item, TextDelta):
-            self.usage.completion += item.tokens
-            self._add(item)
-        elif isinstance(item, ToolCallStart):
-            block = {"type": "tool_use", "id": item.id, "name": item.name, "input": {}}
-            self._calls[item.index] = self._begin(ToolCallDelta, block)
-        elif isinstance(item, Cited):
-            self._cite(item)
-        elif isinstance(item, Finish):
-            self._finish = item
+    def take(self, delta: Delta, gap: float) -> None:
+        if isinstance(delta, TextDelta):
+            self.usage.completion += delta.tokens
+            self._add(delta)
+        elif isinstance(delta, ToolCallStart):
+            block = {"type": "tool_use", "id": delta.id, "name": delta.name, "input": {}}
+            self._calls[delta.index] = self._begin(ToolCallDelta, block)
+        elif isinstance(delta, Cited):
+            self._cite(delta)
+        elif isinstance(delta, Finish):
+            self._finish = delta
 
     def _cite(self, item: Cited) -> None:
         """Text that rests on something is a block of its own."""
@@ -94,7 +86,7 @@ class MessagesWhole(Encoder):
         self._closed = False
         return said
 
-    def flush(self) -> Iterator[Timed[Payload | Control]]:
+    def document(self) -> bytes:
         content = []
         for index, (kind, block, said) in enumerate(self._blocks):
             text = "".join(said)
@@ -108,4 +100,4 @@ class MessagesWhole(Encoder):
             content.append(block)
         usage = first_usage(self._voice, self.usage, ended=True)
         message = {**head(self._voice), "content": content, **ending(self._finish, self._refusal), "usage": usage}
-        yield self._gap, Payload(dumps(message)), NOWHERE
+        return dumps(message)

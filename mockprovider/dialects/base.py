@@ -5,7 +5,7 @@ A dialect is stateless and shared; what one exchange needs is in its `Voice`, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -15,10 +15,10 @@ from mockprovider.errors import RequestError, SettingError
 from mockprovider.payload import Affixes, Payload
 from mockprovider.reply import Delta, Reply, Text, Tokens
 from mockprovider.seed import Seed
-from mockprovider.timeline import Control, Stage, Timed
+from mockprovider.timeline import NOWHERE, Control, Stage, Timed
 from mockprovider.tokens import count
 
-__all__ = ["Account", "Ask", "Dialect", "Document", "Encoder", "Inquiry", "ToolSpec", "Usage", "Voice"]
+__all__ = ["Account", "Ask", "Dialect", "Document", "Encoder", "Inquiry", "ToolSpec", "Usage", "Voice", "WholeForm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +202,32 @@ class Encoder(Stage[Delta, Payload]):
 
     def feed(self, timed: Timed[Delta | Control]) -> Iterable[Timed[Payload | Control]]:
         raise NotImplementedError
+
+
+class WholeForm(Encoder):
+    """An encoder that takes all deltas in, and says one document when the source ends; their time is the document's."""
+
+    _gap = 0.0
+
+    def take(self, delta: Delta, gap: float) -> None:
+        """One delta, so many seconds after what came before it."""
+        raise NotImplementedError
+
+    def document(self) -> bytes:
+        """The document of all deltas that came."""
+        raise NotImplementedError
+
+    def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
+        gap, item, origin = timed
+        self._gap += gap
+        if isinstance(item, Control):
+            yield self._gap, item, origin
+            self._gap = 0.0
+        else:
+            self.take(item, gap)
+
+    def flush(self) -> Iterator[Timed[Payload | Control]]:
+        yield self._gap, Payload(self.document()), NOWHERE
 
 
 class Dialect(Protocol):

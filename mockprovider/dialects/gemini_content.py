@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from mockprovider.dialects.base import Encoder, Usage, Voice
+from mockprovider.dialects.base import Encoder, Usage, Voice, WholeForm
 from mockprovider.dialects.gemini_models import ends_apart
 from mockprovider.dialects.gemini_parts import arguments, candidate, document, finish_reason, grounding, signature
 from mockprovider.jsontext import pretty, spaced
@@ -21,7 +21,7 @@ from mockprovider.reply import (
     ToolCallDelta,
     ToolCallStart,
 )
-from mockprovider.timeline import NOWHERE, Control, Origin, Timed
+from mockprovider.timeline import Control, Origin, Timed
 
 __all__ = ["GeminiStream", "GeminiWhole"]
 
@@ -227,29 +227,22 @@ class GeminiStream(_GeminiEncoder):
         yield from self._release()
 
 
-class GeminiWhole(_GeminiEncoder):
+class GeminiWhole(WholeForm, _GeminiEncoder):
     """From deltas to one indented document, when they have all come."""
 
     def __init__(self, voice: Voice) -> None:
         super().__init__(voice)
-        self._gap = 0.0
         self._finishes: dict[int, Finish] = {}
 
-    def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
-        gap, item, origin = timed
-        self._gap += gap
-        if isinstance(item, Control):
-            yield self._gap, item, origin
-            self._gap = 0.0
-            return
-        self._counted(item)
-        speaker = self._candidate(item.choice)
-        if isinstance(item, Finish):
-            self._finishes[item.choice] = item
+    def take(self, delta: Delta, gap: float) -> None:
+        self._counted(delta)
+        speaker = self._candidate(delta.choice)
+        if isinstance(delta, Finish):
+            self._finishes[delta.choice] = delta
         else:
-            speaker.add(item)
+            speaker.add(delta)
 
-    def flush(self) -> Iterator[Timed[Payload | Control]]:
+    def document(self) -> bytes:
         candidates = []
         blocked = bool(self._candidates)
         for index, speaker in sorted(self._candidates.items()):
@@ -257,5 +250,4 @@ class GeminiWhole(_GeminiEncoder):
             parts = speaker.take(finish)
             blocked &= speaker.blocked(finish)
             candidates.append(candidate(self._voice, index, parts, speaker.ending(finish)))
-        made = document(self._voice, candidates, self.usage, ended=True, blocked=blocked)
-        yield self._gap, Payload(pretty(made) + b"\n"), NOWHERE
+        return pretty(document(self._voice, candidates, self.usage, ended=True, blocked=blocked)) + b"\n"

@@ -13,11 +13,11 @@ from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
-from mockprovider.dialects.base import Encoder, Usage, Voice
+from mockprovider.dialects.base import Encoder, Usage, Voice, WholeForm
 from mockprovider.jsontext import dumps
 from mockprovider.payload import Payload
 from mockprovider.reply import Delta, Finish, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStart
-from mockprovider.timeline import NOWHERE, Control, Timed
+from mockprovider.timeline import Control, Timed
 from mockprovider.tokens import cut
 
 __all__ = ["OllamaLines", "OllamaWhole", "arguments"]
@@ -185,39 +185,32 @@ class OllamaLines(_OllamaEncoder):
         return iter(())
 
 
-class OllamaWhole(_OllamaEncoder):
+class OllamaWhole(WholeForm, _OllamaEncoder):
     """From deltas to one document, when they have all come."""
 
     def __init__(self, voice: Voice, *, chat: bool) -> None:
         super().__init__(voice, chat=chat)
-        self._gap = 0.0
         self._text: list[str] = []
         self._thinking: list[str] = []
         self._calls: dict[int, tuple[ToolCallStart, list[str]]] = {}
         self._reason = "stop"
 
-    def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
-        gap, item, origin = timed
-        self._gap += gap
-        if isinstance(item, Control):
-            yield self._gap, item, origin
-            self._gap = 0.0
-            return
-        self._counted(gap, item)
-        if isinstance(item, ToolCallStart):
-            self._calls[item.index] = item, []
-        elif isinstance(item, ToolCallDelta):
-            if item.index in self._calls:
-                self._calls[item.index][1].append(item.text)
-        elif isinstance(item, Finish):
-            self._reason = item.reason
-        elif isinstance(item, ReasoningDelta):
-            self._thinking.append(item.text)
-        elif isinstance(item, TextDelta):
-            self._text.append(item.text)
+    def take(self, delta: Delta, gap: float) -> None:
+        self._counted(gap, delta)
+        if isinstance(delta, ToolCallStart):
+            self._calls[delta.index] = delta, []
+        elif isinstance(delta, ToolCallDelta):
+            if delta.index in self._calls:
+                self._calls[delta.index][1].append(delta.text)
+        elif isinstance(delta, Finish):
+            self._reason = delta.reason
+        elif isinstance(delta, ReasoningDelta):
+            self._thinking.append(delta.text)
+        elif isinstance(delta, TextDelta):
+            self._text.append(delta.text)
 
-    def flush(self) -> Iterator[Timed[Payload | Control]]:
+    def document(self) -> bytes:
         calls = [call for start, pieces in self._calls.values() for call in _call(start, pieces)]
         thinking = "".join(self._thinking) if self._voice.ask.options.thoughts else ""
         line = self._line("".join(self._text), thinking, calls)
-        yield self._gap, Payload(dumps(self._done(line, self._reason))), NOWHERE
+        return dumps(self._done(line, self._reason))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from mockprovider.dialects.base import Ask, Encoder, Usage, Voice
+from mockprovider.dialects.base import Ask, Encoder, Usage, Voice, WholeForm
 from mockprovider.dialects.openai_completions_request import CompletionsOptions, parse
 from mockprovider.dialects.openai_endpoint import SHORT, OpenAIEndpoint
 from mockprovider.dialects.openai_headers import reply_headers
@@ -220,13 +220,12 @@ class CompletionsStream(Encoder):
         return tokens < limit
 
 
-class CompletionsWhole(Encoder):
+class CompletionsWhole(WholeForm):
     """The whole form: one indented `text_completion` document, when all deltas have come."""
 
     def __init__(self, voice: Voice) -> None:
         self.usage = Usage()
         self._voice = voice
-        self._gap = 0.0
         options: CompletionsOptions = voice.ask.options
         self._options = options
         self._logprobs = _Listed(voice) if options.logprobs is not None else None
@@ -234,33 +233,28 @@ class CompletionsWhole(Encoder):
         self._listed: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
         self._finish: dict[int, str] = {}
 
-    def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
-        gap, item, origin = timed
-        self._gap += gap
-        if isinstance(item, Control):
-            yield self._gap, item, origin
-            self._gap = 0.0
-        elif isinstance(item, TextDelta):
-            self.usage.completion += item.tokens
-            self._add(item)
-        elif isinstance(item, Finish):
-            self._finish[item.choice] = item.reason
-        elif isinstance(item, Start) and self._options.echo:
-            self._add(_echo(self._options, item.choice), prompt=True)
+    def take(self, delta: Delta, gap: float) -> None:
+        if isinstance(delta, TextDelta):
+            self.usage.completion += delta.tokens
+            self._add(delta)
+        elif isinstance(delta, Finish):
+            self._finish[delta.choice] = delta.reason
+        elif isinstance(delta, Start) and self._options.echo:
+            self._add(_echo(self._options, delta.choice), prompt=True)
 
     def _add(self, item: TextDelta, *, prompt: bool = False) -> None:
         self._said[item.choice].append(item.text)
         if self._logprobs is not None:
             self._listed[item.choice].append(self._logprobs.of(item, prompt=prompt))
 
-    def flush(self) -> Iterator[Timed[Payload | Control]]:
+    def document(self) -> bytes:
         document = {
             **_head(self._voice),
             "model": _model(self._voice),
             "choices": [self._choice(index) for index in range(self._voice.ask.choices)],
             "usage": _usage(self._voice, self.usage),
         }
-        yield self._gap, Payload(pretty(document) + b"\n"), NOWHERE
+        return pretty(document) + b"\n"
 
     def _choice(self, index: int) -> dict[str, Any]:
         logprobs = None

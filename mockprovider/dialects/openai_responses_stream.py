@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mockprovider.dialects.base import Encoder, Voice
+from mockprovider.dialects.base import Encoder, Voice, WholeForm
 from mockprovider.dialects.openai_responses_output import Output
 from mockprovider.dialects.openai_responses_request import ResponsesOptions
 from mockprovider.jsontext import dumps, pretty
 from mockprovider.payload import Affixes, Payload
 from mockprovider.reply import Delta
-from mockprovider.timeline import NOWHERE, Control, Timed
+from mockprovider.timeline import Control, Timed
 
 __all__ = ["ResponsesStream", "ResponsesWhole"]
 
@@ -96,23 +96,16 @@ class ResponsesStream(Encoder):
         return tail
 
 
-class ResponsesWhole(Encoder):
+class ResponsesWhole(WholeForm):
     """From deltas to one indented `response`, when they have all come."""
 
     def __init__(self, voice: Voice) -> None:
         self._output = Output(voice)
         self.usage = self._output.usage
-        self._gap = 0.0
 
-    def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
-        gap, item, origin = timed
-        self._gap += gap
-        if isinstance(item, Control):
-            yield self._gap, item, origin
-            self._gap = 0.0
-            return
-        for _ in self._output.take(item):
+    def take(self, delta: Delta, gap: float) -> None:
+        for _ in self._output.take(delta):
             pass
 
-    def flush(self) -> Iterator[Timed[Payload | Control]]:
-        yield self._gap, Payload(pretty(self._output.response())), NOWHERE
+    def document(self) -> bytes:
+        return pretty(self._output.response())

@@ -147,17 +147,6 @@ class _Chunks:
         self._fixed = len(affixes.prefix) + len(affixes.middle) + len(affixes.suffix)
         self._suffix = affixes.suffix + b"\r\n"
 
-    def one(self, delta: TextDelta) -> bytes:
-        """The chunk of one delta; `of` does the same for several, in line."""
-        affixes = self._affixes
-        text = delta.escaped
-        if text is None:
-            text = delta.escaped = escape(delta.text)
-        padding = b"" if affixes.pad is None else affixes.pad(text)
-        size = self._fixed + len(text) + len(padding)
-        line = _SIZES[size] if size < 2048 else b"%x\r\n" % size
-        return b"".join((line, affixes.prefix, text, affixes.middle, padding, self._suffix))
-
     def of(self, deltas: Iterable[TextDelta]) -> list[bytes]:
         """One chunk a delta."""
         prefix, middle, pad = self._affixes.prefix, self._affixes.middle, self._affixes.pad
@@ -221,7 +210,7 @@ class TextComposition(Stage[Any, Any]):
                 chunks = known.get(item.choice)
                 if chunks is not None:
                     usage.completion += item.tokens
-                    data = chunks.one(item)
+                    [data] = chunks.of((item,))
                     yield gap, data if joins else Write(data, 0.0), origin
                     continue
             elif kind is TextRun:

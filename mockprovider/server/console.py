@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,9 +22,11 @@ from mockprovider.faults.reference import describe
 from mockprovider.levers import LEVERS
 from mockprovider.pace import PROFILES
 from mockprovider.preview import preview
-from mockprovider.recording import RecordedRequest, Recording, RecordingWriter, load
+from mockprovider.recording import Recording, RecordingWriter, load
 from mockprovider.redaction import Redactor
-from mockprovider.server.live import stream
+from mockprovider.server.live import readable, stream
+from mockprovider.server.reload import followed
+from mockprovider.server.replaying import asked_request
 from mockprovider.server.steering import CUTS, Steering
 from mockprovider.tomltext import written
 
@@ -100,14 +101,11 @@ class Console:
         return await stream(call.request, headers, call.namespace, watched, lambda: self._states(call))
 
     def _states(self, call: Call) -> dict[str, Any]:
-        followed = self._handler.reloader
         return {
             "levers": call.namespace.levers.describe(),
             "gates": call.namespace.gates.waiting(),
             "scenario": {
-                "file": None if followed is None else str(followed.path),
-                "loaded": None if followed is None else followed.loaded,
-                "problems": [] if followed is None else list(followed.problems),
+                **followed(self._handler.reloader),
                 "rules": [rule.describe() for rule in call.namespace.scenario.rules],
             },
         }
@@ -149,7 +147,7 @@ class Console:
         )
         for gap, data, said in islice(shown, 500):
             clock += gap
-            writes.append({"time": clock, "ending": said, **(_readable(data) if data else {})})
+            writes.append({"time": clock, "ending": said, **(readable(data) if data else {})})
         return {"writes": writes}
 
     # ------------------------------------------------------------------------------------------ open streams
@@ -249,12 +247,11 @@ class Console:
 
 def _save(path: Path, exchange: Exchange) -> None:
     """Write the recording: the request without its secrets, each write as a read, and how it ended."""
-    target = f"{exchange.path}?{exchange.query}" if exchange.query else exchange.path
-    asked = RecordedRequest(exchange.method, target, tuple(exchange.headers.items()), exchange.body)
+    asked = asked_request(exchange)
     times = [exchange.started, *exchange.sent.times]
     gaps = [max(0.0, after - before) for before, after in pairwise(times)]
     recording = Recording.of(asked, zip(gaps, exchange.sent.data, strict=True))
-    kept = Redactor().knowing(asked.headers, target).recording(recording)
+    kept = Redactor().knowing(asked.headers, asked.target).recording(recording)
     writer = RecordingWriter.create(path)
     try:
         writer.begin(kept.request, datetime.fromtimestamp(exchange.wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
@@ -282,13 +279,6 @@ def _titled(path: Path) -> dict[str, Any]:
         "reads": len(recording.reads),
         "ending": recording.ending,
     }
-
-
-def _readable(data: bytes) -> dict[str, str]:
-    try:
-        return {"text": data.decode()}
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(data).decode()}
 
 
 def _text(body: Mapping[str, Any], name: str, default: str) -> str:

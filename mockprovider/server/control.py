@@ -33,6 +33,7 @@ from mockprovider.scenario_file import rule_from
 from mockprovider.server.console import Console, page
 from mockprovider.server.handler import Handler
 from mockprovider.server.listeners import Listeners, Misbehaviour
+from mockprovider.server.reload import followed
 from mockprovider.server.routes import JSON, ROUTES, Route, openapi
 
 __all__ = ["Control"]
@@ -176,10 +177,7 @@ class Control:
         }
 
     def _scenario(self, call: Call) -> Any:
-        followed = self._handler.reloader
-        if followed is None:
-            return {"file": None, "loaded": None, "problems": []}
-        return {"file": str(followed.path), "loaded": followed.loaded, "problems": list(followed.problems)}
+        return followed(self._handler.reloader)
 
     def _metrics(self, call: Call) -> str:
         return self._handler.metrics.text()

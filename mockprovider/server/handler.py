@@ -364,7 +364,7 @@ class Handler:
         if namespace.closed:
             raise _closed()
         namespace.journal.weigh(exchange)
-        query = deck.library.query(asked_request(turn))
+        query = deck.library.query(asked_request(exchange))
         reel = deck.take(query)
         if turn.match is not None and turn.match.endpoint.prompt:
             # For whoever looks at the exchange later; what is recorded may as well be a request that is refused.

@@ -18,7 +18,7 @@ from mockprovider.framing.sse import ServerSentEvent
 from mockprovider.jsontext import dumps
 from mockprovider.namespace import Namespace
 
-__all__ = ["stream", "summary"]
+__all__ = ["readable", "stream", "summary"]
 
 _LOOK = 0.1
 """Seconds between two looks."""
@@ -134,14 +134,14 @@ class _View:
                     "time": sent.times[index] - exchange.started,
                     "deadline": sent.deadlines[index] - exchange.started,
                     "size": sent.sizes[index],
-                    **(_readable(sent.data[index]) if index < len(sent.data) else {}),
+                    **(readable(sent.data[index]) if index < len(sent.data) else {}),
                 }
                 for index in range(first, last)
             ]
             yield "writes", {"exchange": exchange.id, "first": first, "writes": writes}
 
 
-def _readable(data: bytes) -> dict[str, str]:
+def readable(data: bytes) -> dict[str, str]:
     """The bytes as text where they are UTF-8, else in base64."""
     try:
         return {"text": data.decode()}

@@ -11,13 +11,14 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mockprovider.errors import SettingError
 from mockprovider.scenario_file import ScenarioFile
 from mockprovider.server.handler import Handler
 from mockprovider.settings import Settings
 
-__all__ = ["Read", "Reloader"]
+__all__ = ["Read", "Reloader", "followed"]
 
 logger = logging.getLogger("mockprovider")
 
@@ -72,3 +73,10 @@ class Reloader:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def followed(reloader: Reloader | None) -> dict[str, Any]:
+    """The file that is followed, when its state was read, and what is wrong with it, as JSON; nothing without one."""
+    if reloader is None:
+        return {"file": None, "loaded": None, "problems": []}
+    return {"file": str(reloader.path), "loaded": reloader.loaded, "problems": list(reloader.problems)}

@@ -8,6 +8,7 @@ from typing import Any
 from mockprovider.cases import Recipe
 from mockprovider.dialects import TABLE
 from mockprovider.errors import RequestError, SettingError
+from mockprovider.exchange import Exchange
 from mockprovider.faults.applied import NONE, Applied
 from mockprovider.faults.base import Asked, Context, Response
 from mockprovider.limits import Limits, request_tokens
@@ -24,9 +25,8 @@ from mockprovider.timeline import Timed
 __all__ = ["asked_request", "overlaid", "played", "unmatched"]
 
 
-def asked_request(turn: Turn) -> RecordedRequest:
+def asked_request(exchange: Exchange) -> RecordedRequest:
     """What was asked, in the form in which recordings have it."""
-    exchange = turn.exchange
     target = f"{exchange.path}?{exchange.query}" if exchange.query else exchange.path
     return RecordedRequest(exchange.method, target, tuple(exchange.headers.items()), exchange.body)
 

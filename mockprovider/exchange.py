@@ -9,26 +9,39 @@ import asyncio
 import json
 import math
 import re
+import threading
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import sub
-from typing import Any
+from typing import Any, TypeAlias
 
 from mockprovider.dialects.base import Ask
 from mockprovider.errors import SettingError, WaitTimeoutError, nearest
 from mockprovider.metrics import BOUNDS, OUTCOMES, Metrics
 from mockprovider.reply import Reply
 
-__all__ = ["OUTCOMES", "Exchange", "Journal", "SentLog"]
+__all__ = ["JOINED", "OUTCOMES", "Exchange", "Journal", "SentLog"]
 
 _SELECTABLE = (*OUTCOMES, "open")
 
 KEPT_WRITES = 65_536
 KEPT_BYTES = 1 << 20
 
-_SETTLE = 0.1
+_SETTLE = 1.0
 """Seconds between two times that a stream's numbers are added to the server's."""
+
+
+_Pieces: TypeAlias = list[bytes]
+
+JOINED = -math.inf
+"""The time of what left in one write with what stands before it."""
+
+_Run: TypeAlias = tuple[list[float], list[bytes], list[float]]
+"""Writes that are under way: when each is due, its bytes, and when those that have left did so."""
+
+_ENTERING = threading.Lock()
+"""Held while a run is entered: the loop does it, and so does a test's thread that looks."""
 
 
 class SentLog:
@@ -38,32 +51,35 @@ class SentLog:
     `KEPT_BYTES` in all; last: when the newest write left; worst: the greatest lateness that is not the client's doing;
     blocked: seconds that the client's full window held everything up, excused: when it last let go. `writes` and
     `bytes` count everything, so what is missing is visible.
+
+    Of a run of writes only the times are noted while it lasts; the rest is entered by whoever looks, from any thread.
     """
 
     __slots__ = (
+        "_bytes",
+        "_data",
+        "_deadlines",
         "_due",
         "_events",
+        "_last",
         "_late",
         "_lateness",
         "_metrics",
         "_room",
-        "_settle_at",
+        "_run",
         "_settled",
+        "_sizes",
+        "_times",
+        "_worst",
+        "_writes",
         "blocked",
-        "bytes",
-        "data",
-        "deadlines",
         "excused",
-        "last",
-        "sizes",
-        "times",
-        "worst",
-        "writes",
+        "settle_at",
     )
 
     def __init__(self, metrics: Metrics | None = None, started: float = 0.0) -> None:
         self._metrics = metrics
-        self._settle_at = started + _SETTLE
+        self.settle_at = started + _SETTLE
         self._settled = 0, 0  # writes and bytes that the server's counters know of
         self._events = 0
         self._lateness = 0.0
@@ -71,105 +87,219 @@ class SentLog:
         self._due = -math.inf
         self.blocked = 0.0
         self.excused = -math.inf
-        self.deadlines = array("d")
-        self.times = array("d")
-        self.sizes = array("L")
-        self.data: list[bytes] = []
-        self.writes = 0
-        self.bytes = 0
-        self.last = 0.0
-        self.worst = 0.0
+        self._deadlines = array("d")
+        self._times = array("d")
+        self._sizes = array("L")
+        self._data: list[bytes] = []
+        self._writes = 0
+        self._bytes = 0
+        self._last = 0.0
+        self._worst = 0.0
         self._room = KEPT_BYTES
+        self._run: _Run | None = None
 
     def add(self, deadline: float, time: float, data: bytes, events: int = 1) -> None:
         """One write, of so many events, has left."""
+        if self._run is not None:
+            self._enter(over=True)
+        self._add(deadline, time, data, events)
+        if time >= self.settle_at:
+            self.settle()
+
+    def _add(self, deadline: float, time: float, data: bytes, events: int) -> None:
         # This runs for every write: comparisons are in line, and the server's counters hear of it now and then.
         size = len(data)
-        self.writes += 1
-        self.bytes += size
+        self._writes += 1
+        self._bytes += size
         self._events += events
         # What has no deadline of its own is due as soon as what came before it has left.
         due = deadline if deadline > self.excused else self.excused
         if deadline > self._due:
             self._due = deadline
-        elif self.last > due:
-            due = self.last
-        self.last = time
+        elif self._last > due:
+            due = self._last
+        self._last = time
         if time > due:
             late = time - due
             self._lateness += late
             if late > BOUNDS[0]:
                 self._late.append(late)
-            if late > self.worst:  # noqa: PLR1730  max() is a call, and this runs for every write
-                self.worst = late
-        if time >= self._settle_at:
-            self.settle()
-            self._settle_at = time + _SETTLE
-        if self.writes <= KEPT_WRITES:
-            self.deadlines.append(deadline)
-            self.times.append(time)
-            self.sizes.append(size)
+            if late > self._worst:  # noqa: PLR1730  max() is a call, and this runs for every write
+                self._worst = late
+        if self._writes <= KEPT_WRITES:
+            self._deadlines.append(deadline)
+            self._times.append(time)
+            self._sizes.append(size)
             if size <= self._room:
                 self._room -= size
-                self.data.append(data)
+                self._data.append(data)
             else:
                 self._room = 0  # what follows a gap would be misread
 
     def add_each(self, deadline: float, times: Sequence[float], pieces: Sequence[bytes]) -> None:
         """Writes that were due together have left, one after the other; there may be fewer times than pieces."""
-        count = len(times)
-        if count < 2 or self.writes + count > KEPT_WRITES:
-            for time, piece in zip(times, pieces, strict=False):
-                self.add(deadline, time, piece)
+        if not times:
             return
         self.add(deadline, times[0], pieces[0])
         # Each of the others was due as soon as the one before it had left.
-        worst = max(map(sub, times[1:], times))
-        if worst > BOUNDS[0] or times[-1] >= self._settle_at:
-            for time, piece in zip(times[1:], pieces[1:], strict=False):
-                self.add(deadline, time, piece)
+        self._add_all([deadline] * (len(times) - 1), times[1:], pieces[1 : len(times)], times)
+        if times[-1] >= self.settle_at:
+            self.settle()
+
+    def run(self, deadlines: Sequence[float], pieces: Sequence[bytes]) -> list[float]:
+        """Writes follow, one a piece, each later than the one before it: the list takes the times at which they leave.
+
+        A piece that left in one write with the one before it has `JOINED` for its time. It may be that not all leave:
+        whatever comes next tells.
+        """
+        run = self._run
+        if run is not None and run[0] and (len(run[2]) < len(run[0]) or deadlines[0] <= run[0][-1]):
+            self._enter(over=True)
+            run = None
+        if run is None:
+            self._run = run = ([], [], [])
+        run[0].extend(deadlines)
+        run[1].extend(pieces)
+        return run[2]
+
+    def _enter(self, *, over: bool = False) -> None:
+        """Enter what has left of the run, and forget it there. over: nothing follows."""
+        with _ENTERING:
+            if self._run is None:
+                return
+            deadlines, pieces, times = self._run
+            count = len(times)
+            deadlines, pieces, times = deadlines[:count], pieces[:count], times[:count]
+            for part in self._run:
+                del part[:count]
+            if over:
+                self._run = None
+            if not count:
+                return
+            if deadlines[0] > self._due and deadlines[0] >= self.excused and min(times) > JOINED:
+                self._due = deadlines[-1]
+                self._add_all(deadlines, times, pieces, deadlines)
+                return
+            at = 0
+            while at < len(times):
+                upto = at + 1
+                while upto < len(times) and times[upto] == JOINED:
+                    upto += 1
+                self._add(deadlines[at], times[at], b"".join(pieces[at:upto]), upto - at)
+                at = upto
+
+    def _add_all(
+        self, deadlines: Sequence[float], times: Sequence[float], pieces: Sequence[bytes], due: Sequence[float]
+    ) -> None:
+        """Writes that have left, one event each. due: since when each could have left; there may be more of them."""
+        count = len(times)
+        late = list(map(sub, times, due))
+        if not late:
             return
-        self.worst = max(self.worst, worst)
-        others = pieces[1:count]
-        sizes = [len(piece) for piece in others]
+        worst = max(late)
+        if worst > BOUNDS[0]:
+            self._late += [seconds for seconds in late if seconds > BOUNDS[0]]
+        self._worst = max(self._worst, worst)
+        sizes = list(map(len, pieces))
+        kept = max(0, min(count, KEPT_WRITES - self._writes))
+        self._writes += count
+        self._bytes += sum(sizes)
+        self._events += count
+        self._lateness += sum(late)
+        self._last = times[-1]
+        if kept < count:
+            deadlines, times, pieces, sizes = deadlines[:kept], times[:kept], pieces[:kept], sizes[:kept]
+        self._deadlines.extend(deadlines)
+        self._times.extend(times)
+        self._sizes.extend(sizes)
         size = sum(sizes)
-        self.writes += count - 1
-        self.bytes += size
-        self._events += count - 1
-        self._lateness += times[-1] - times[0]
-        self.last = times[-1]
-        self.deadlines.extend([deadline] * (count - 1))
-        self.times.extend(times[1:])
-        self.sizes.extend(sizes)
         if size <= self._room:
             self._room -= size
-            self.data.extend(others)
+            self._data.extend(pieces)
         else:
             self._room = 0
 
     def settle(self) -> None:
         """Tell the server's counters what they have not been told yet."""
+        if self._run is None:
+            self._tell()
+            return
+        self._enter()
+        with _ENTERING:
+            self._tell()
+
+    def _tell(self) -> None:
         if self._metrics is not None:
-            writes, size = self.writes - self._settled[0], self.bytes - self._settled[1]
+            writes, size = self._writes - self._settled[0], self._bytes - self._settled[1]
             self._metrics.wrote(writes, size, self._events, self._lateness, self._late)
-        self._settled = self.writes, self.bytes
+        self._settled = self._writes, self._bytes
         self._events, self._lateness = 0, 0.0
         self._late.clear()
+        self.settle_at = self._last + _SETTLE
 
     def unblocked(self, since: float, now: float) -> None:
         """The client reads again: what became due meanwhile is late by its own doing."""
+        if self._run is not None:
+            self._enter()
         self.blocked += now - since
         self.excused = now
 
     @property
+    def writes(self) -> int:
+        """How many writes have left."""
+        return self._whole._writes
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes have left."""
+        return self._whole._bytes
+
+    @property
+    def deadlines(self) -> array[float]:
+        """When each kept write was due."""
+        return self._whole._deadlines
+
+    @property
+    def times(self) -> array[float]:
+        """When each kept write left."""
+        return self._whole._times
+
+    @property
+    def sizes(self) -> array[int]:
+        """How many bytes each kept write has."""
+        return self._whole._sizes
+
+    @property
+    def data(self) -> _Pieces:
+        """The bytes of the first writes."""
+        return self._whole._data
+
+    @property
+    def last(self) -> float:
+        """When the newest write left."""
+        return self._whole._last
+
+    @property
+    def worst(self) -> float:
+        """The greatest lateness that is not the client's doing, in seconds."""
+        return self._whole._worst
+
+    @property
     def kept(self) -> int:
         """How many bytes the entries and the data take, roughly: an entry is three numbers."""
-        return KEPT_BYTES - self._room + 24 * len(self.times)
+        return KEPT_BYTES - self._whole._room + 24 * len(self._times)
 
     @property
     def lateness(self) -> list[float]:
         """Seconds that each kept write left after its deadline."""
         return [time - deadline for deadline, time in zip(self.deadlines, self.times, strict=True)]
+
+    @property
+    def _whole(self) -> SentLog:
+        """Itself, with all that has left entered."""
+        if self._run is not None:
+            self._enter()
+        return self
 
 
 class Exchange:

@@ -65,7 +65,7 @@ class Gates:
 
     def positions(self) -> dict[int, str]:
         """The closed gates by position."""
-        return {position(gate): gate for gate in self._closed}
+        return {position(gate): gate for gate in self._closed} if self._closed else {}
 
     def waiting(self) -> dict[str, int]:
         """How many streams wait at each closed gate."""

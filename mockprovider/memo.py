@@ -67,25 +67,24 @@ class _Marked(Voice):
 
 
 class _Kept:
-    """The bytes of a response, cut at its marks, and what to put between the pieces."""
+    """The bytes of a response, cut into marks and what is between them, and what each mark stands for, and where."""
 
-    __slots__ = ("between", "keeps", "pieces", "replies", "values")
+    __slots__ = ("keeps", "pieces", "replies", "values")
 
     def __init__(self, data: bytes, marks: dict[bytes, Value], replies: tuple[Reply, ...], keeps: bool) -> None:
-        cut = re.split(b"(" + b"|".join(marks) + b")", data)
-        order = list(marks)
-        self.pieces = cut[0::2]
-        self.between = [order.index(mark) for mark in cut[1::2]]
-        self.values = list(marks.values())
+        self.pieces = re.split(b"(" + b"|".join(marks) + b")", data)
+        self.values = [
+            (value, [at for at, piece in enumerate(self.pieces) if piece == mark]) for mark, value in marks.items()
+        ]
         self.replies = replies  # a key may hold their identities, which must not be given to others
         self.keeps = keeps
 
     def fill(self, voice: Voice, date: str) -> bytes:
-        values = [value(voice, date).encode() for value in self.values]
-        parts = [self.pieces[0]]
-        for piece, index in zip(self.pieces[1:], self.between, strict=True):
-            parts.append(values[index])
-            parts.append(piece)
+        parts = self.pieces.copy()
+        for value, places in self.values:
+            said = value(voice, date).encode()
+            for at in places:
+                parts[at] = said
         return b"".join(parts)
 
 

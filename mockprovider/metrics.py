@@ -45,7 +45,7 @@ class Settling(Protocol):
 class Metrics:
     """The numbers of one server or worker. values: where they are kept; siblings: those of all workers, its own too.
 
-    Streams under way add theirs every tenth of a second, at their end, and whenever this server is asked. What they
+    Streams under way add theirs every few seconds, at their end, and whenever this server is asked. What they
     have sent since then is missing only where another worker is asked.
     """
 
@@ -79,12 +79,15 @@ class Metrics:
         self._values[_OPEN] += 1
         self._open.add(stream)
 
-    def ended(self, stream: Settling, outcome: str, status: int | None, blocked: float, *, late: bool) -> None:
-        """A response has ended so; it waited so many seconds for its client; late: beyond the server's bound."""
+    def ended(self, stream: Settling) -> None:
+        """It is no longer being sent."""
         stream.settle()
         self._open.discard(stream)
+        self._values[_OPEN] -= 1
+
+    def count(self, outcome: str, status: int | None, blocked: float, *, late: bool) -> None:
+        """A response has ended so; it waited so many seconds for its client; late: beyond the server's bound."""
         values = self._values
-        values[_OPEN] -= 1
         values[_PLACE[outcome]] += 1
         values[_PLACE["blocked"]] += blocked
         values[_PLACE["late"]] += late

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any
 
 from mockprovider.exchange import Journal
 from mockprovider.faults.base import Fault
 from mockprovider.gates import Gates
 from mockprovider.levers import UNTOUCHED
 from mockprovider.limits import Limiter, Limits
+from mockprovider.player import Player
 from mockprovider.replay.library import Deck
 from mockprovider.scenario import Scenario
+from mockprovider.wire import TransferEncoder
 
-__all__ = ["Namespace", "Playing"]
+__all__ = ["Namespace"]
 
 _BODIES = 65_536
 """How many different bodies a namespace remembers; the count of one not seen for that long begins anew."""
@@ -27,19 +29,12 @@ _ERRORS = 1000
 """How many errors a namespace keeps: a server that runs for weeks must not grow with them."""
 
 
-class Playing(Protocol):
-    """A stream that is under way."""
-
-    def stop(self) -> None:
-        """End it now."""
-
-
 class Namespace:
     """The state of one namespace. To be used on the server's loop.
 
-    players: the streams under way; steerings: how each is steered, by exchange; levers: what was set by hand; errors:
-    what went wrong on the server's side, newest last; closed: True once its test or user is done with it; deck: the
-    recordings that answer here, if any.
+    playing: the streams under way, by exchange, each with its transfer encoder; steerings: how some of them are
+    steered; levers: what was set by hand; errors: what went wrong on the server's side, newest last; closed: True once
+    its test or user is done with it; deck: the recordings that answer here, if any.
     """
 
     def __init__(self, id: str, scenario: Scenario, journal: Journal) -> None:
@@ -47,7 +42,7 @@ class Namespace:
         self.scenario = scenario
         self.journal = journal
         self.gates = Gates()
-        self.players: set[Playing] = set()
+        self.playing: dict[int, tuple[Player, TransferEncoder]] = {}
         self.steerings: dict[int, Any] = {}
         self.levers = UNTOUCHED
         self.errors: deque[str] = deque(maxlen=_ERRORS)
@@ -111,7 +106,7 @@ class Namespace:
 
     def stop(self) -> None:
         """End the streams that are still open."""
-        for player in tuple(self.players):
+        for player, _ in tuple(self.playing.values()):
             player.stop()
 
     def close(self) -> None:

@@ -152,13 +152,23 @@ _ZERO = Distribution(0.0)
 class Timing:
     """One reply's draw from a pacing: seconds to the first token, and a function for each later gap.
 
-    instant: whether all later gaps are 0.
+    mean: about how long a later gap is; steady: whether each is just that.
     """
 
     ttft: float
     itl: Callable[[], float]
     head: float | None
-    instant: bool = False
+    mean: float
+    steady: bool = False
+
+    @property
+    def instant(self) -> bool:
+        """Whether all later gaps are 0."""
+        return self.mean == 0
+
+    def gaps(self, count: int) -> list[float]:
+        """So many gaps."""
+        return [self.mean] * count if self.steady else [self.itl() for _ in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +240,8 @@ class Pacing:
         ttft = self.ttft.sampler(rng, self.cap)()
         if self.prefill:
             ttft += self.prefill * prompt_tokens()
-        instant = self.itl.mean == 0 or self.cap == 0
-        return Timing(ttft, self.itl.sampler(rng, self.cap), self.head, instant)
+        mean = min(self.itl.mean, self.cap)
+        return Timing(ttft, self.itl.sampler(rng, self.cap), self.head, mean, self.itl.constant)
 
 
 PROFILES: Mapping[str, Pacing] = {

@@ -6,13 +6,13 @@ A payload holds its bytes first; its document is parsed only where somebody asks
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from mockprovider.jsontext import dumps
 
-__all__ = ["Affixes", "Comment", "Payload"]
+__all__ = ["Affixes", "Comment", "Cycle", "Payload"]
 
 
 class Payload:
@@ -41,12 +41,24 @@ class Comment(Payload):
     __slots__ = ()
 
 
+class Cycle(Protocol):
+    """Padding of which the next draws follow from a state."""
+
+    @property
+    def state(self) -> Hashable:
+        """All that the next draws depend on, besides the texts."""
+
+    def skip(self, count: int) -> None:
+        """Go on as if so many had been drawn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Affixes:
     """The bytes around a text delta's escaped text, the same for every delta of a choice.
 
     Where a dialect pads each event with random characters, they stand between `middle` and `suffix`; `pad` draws them
-    and takes the escaped text. name: of the event, as in `Payload`.
+    and takes the escaped text. cycle: how its next draws are told apart from others, if they can be. name: of the
+    event, as in `Payload`.
     """
 
     prefix: bytes
@@ -54,7 +66,8 @@ class Affixes:
     middle: bytes = b""
     pad: Callable[[bytes], bytes] | None = None
     name: str | None = None
+    cycle: Cycle | None = None
 
     def within(self, before: bytes, after: bytes) -> Affixes:
         """The same with more bytes around."""
-        return Affixes(before + self.prefix, self.suffix + after, self.middle, self.pad, self.name)
+        return replace(self, prefix=before + self.prefix, suffix=self.suffix + after)

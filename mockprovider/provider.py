@@ -99,7 +99,7 @@ class MockProvider:
             opened, handler = self._opened, thread.server.handler
 
             def leave() -> bool:
-                streaming = bool(opened.players)
+                streaming = bool(opened.playing)
                 if opened.id in handler.namespaces:  # else somebody closed it through the control API
                     handler.close(opened.id)
                 return streaming

@@ -6,8 +6,10 @@ is what a connection carries; the player performs it. Nothing is rendered before
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from mockprovider.dialects.base import Ask, Dialect, Encoder, Voice
@@ -21,7 +23,7 @@ from mockprovider.framing.whole import WholeEncoder
 from mockprovider.jsontext import escape
 from mockprovider.pace import Chunking, Timing
 from mockprovider.payload import Affixes
-from mockprovider.reply import Reply, Text, TextDelta, TextRun, deltas, paced
+from mockprovider.reply import Reply, Said, Text, TextDelta, TextRun, deltas, paced
 from mockprovider.timeline import NOWHERE, Control, End, Stage, Timed, run
 from mockprovider.wire import Burst, Head, MessageEncoder, SocketItem, TransferEncoder, Write
 
@@ -55,14 +57,14 @@ def render(
 ) -> Iterator[Timed[SocketItem | Control]]:
     """The replies, one a choice, as socket actions with their gaps, ending included.
 
-    bursts: tokens that are due together may come as one `Burst`, where no fault must see them one by one.
+    bursts: several tokens may come as one `Burst`, where no fault and no gate must see them one by one.
 
     The transfer encoder is the caller's, who knows the client's HTTP version and asks afterwards whether the
     connection may be kept. Faults stand behind the encoder that makes the items of their level. SettingError where one
     cannot be done to this reply.
     """
     ask = voice.ask
-    runs = bursts and faults is NONE and ask.stream and timing.instant and len(replies) == 1 and not framing.holds
+    runs = bursts and faults is NONE and ask.stream and len(replies) == 1 and not framing.holds
     head = Head(200, replaced(dialect.headers(voice, stream=ask.stream), framing.headers))
     source = paced(
         [
@@ -73,7 +75,7 @@ def render(
                 max_tokens=ask.max_tokens,
                 stop=ask.stop,
                 tokens_per_payload=framing.chunking.tokens_per_payload or dialect.tokens_per_payload,
-                runs=runs,
+                run=_ahead(timing) if runs else 0,
             )
             for choice, reply in enumerate(replies)
         ],
@@ -133,34 +135,68 @@ def planned_tokens(replies: Sequence[Reply], ask: Ask) -> int | None:
     )
 
 
-_SIZES = [b"%x\r\n" % size for size in range(2048)]
-"""The first lines of HTTP chunks, by size."""
+def _ahead(timing: Timing) -> int:
+    """How many tokens are rendered together: so many are ahead of a client that does not read, or of their time.
+
+    Where they have gaps, those are four seconds' worth at most.
+    """
+    return 64 if timing.instant else max(1, min(32, int(4 / timing.mean)))
+
+
+class _Lines(dict[int, bytes]):
+    """The first lines of HTTP chunks, by size: those of usual sizes are kept."""
+
+    def __missing__(self, size: int) -> bytes:
+        return b"%x\r\n" % size
+
+
+_LINES = _Lines({size: b"%x\r\n" % size for size in range(2048)})
 
 
 class _Chunks:
     """Text deltas to HTTP chunks, where all that differs from delta to delta is the text and its padding."""
 
-    __slots__ = ("_affixes", "_fixed", "_suffix")
+    __slots__ = ("_affixes", "_shape", "_tail")
 
     def __init__(self, affixes: Affixes) -> None:
         self._affixes = affixes
-        self._fixed = len(affixes.prefix) + len(affixes.middle) + len(affixes.suffix)
-        self._suffix = affixes.suffix + b"\r\n"
+        self._tail = affixes.suffix + b"\r\n"
+        # A text that is said again, in another stream, becomes the same bytes but for the prefix, which has the ids.
+        self._shape = len(affixes.prefix), affixes.middle, affixes.suffix
 
-    def of(self, deltas: Iterable[TextDelta]) -> list[bytes]:
-        """One chunk a delta."""
-        prefix, middle, pad = self._affixes.prefix, self._affixes.middle, self._affixes.pad
-        fixed, suffix, join = self._fixed, self._suffix, b"".join
-        chunks: list[bytes] = []
-        for delta in deltas:
-            text = delta.escaped
-            if text is None:
-                text = delta.escaped = escape(delta.text)
-            padding = b"" if pad is None else pad(text)
-            size = fixed + len(text) + len(padding)
-            line = _SIZES[size] if size < 2048 else b"%x\r\n" % size
-            chunks.append(join((line, prefix, text, middle, padding, suffix)))
-        return chunks
+    def one(self, text: bytes) -> bytes:
+        """The chunk of one escaped text."""
+        [(line, rest)] = self._made((text,))
+        return line + self._affixes.prefix + rest
+
+    def burst(self, said: Said, gaps: Sequence[float], *, joins: bool) -> Burst:
+        """One chunk a token."""
+        prefix, cycle, together = self._affixes.prefix, self._affixes.cycle, joins and not gaps
+        known = cycle is not None or self._affixes.pad is None  # else what is drawn next cannot be told
+        key = together, self._shape, None if cycle is None else cycle.state
+        if known and said.made is not None and said.made[0] == key:
+            made = said.made[1]
+            if cycle is not None:
+                cycle.skip(len(said.texts))
+        else:
+            made = self._made(said.escaped)
+            if together:
+                lines, rests = zip(*made, strict=True)
+                made = [lines[0], *map(operator.add, rests, (*lines[1:], b""))]
+            if known:
+                said.made = key, made
+        if together:
+            return Burst.of_chunks(prefix.join(made), len(said.texts))
+        join = b"".join
+        return Burst([join((line, prefix, rest)) for line, rest in made], joins, gaps)
+
+    def _made(self, texts: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """The first line of each chunk, and what stands behind the prefix."""
+        middle, pad, tail, join = self._affixes.middle, self._affixes.pad, self._tail, b"".join
+        paddings = repeat(b"") if pad is None else map(pad, texts)
+        rests = [join((text, middle, padding, tail)) for text, padding in zip(texts, paddings, strict=False)]
+        framed = len(self._affixes.prefix) - 2  # without the line end that is no part of the chunk
+        return [(_LINES[framed + len(rest)], rest) for rest in rests]
 
 
 class TextComposition(Stage[Any, Any]):
@@ -210,14 +246,14 @@ class TextComposition(Stage[Any, Any]):
                 chunks = known.get(item.choice)
                 if chunks is not None:
                     usage.completion += item.tokens
-                    [data] = chunks.of((item,))
+                    data = chunks.one(escape(item.text))
                     yield gap, data if joins else Write(data, 0.0), origin
                     continue
             elif kind is TextRun:
                 chunks = known[item.choice]
                 assert chunks is not None, "other runs are taken apart"
                 usage.completion += item.tokens
-                yield gap, Burst(chunks.of(item.deltas), joins), origin
+                yield gap, chunks.burst(item.said, item.gaps, joins=joins), origin
                 continue
             if not self._direct or isinstance(item, Control):
                 yield from _feed(self._stages, timed)
@@ -247,12 +283,13 @@ def _begun(source: Iterator[Timed[Any]], known: Mapping[int, object]) -> Iterato
         if type(item) is not TextRun:
             yield timed
             continue
-        for index, delta in enumerate(item.deltas):
+        for index, text in enumerate(item.said.texts):
             if known.get(choice) is not None:
-                yield gap, TextRun(item.deltas[index:], choice), (choice, token + index)
+                yield gap, item.after(index), (choice, token + index)
                 break
-            yield gap, delta, (choice, token + index)  # the consumer may learn the short way from it
-            gap = 0.0
+            # The consumer may learn the short way from it.
+            yield gap, TextDelta(text, choice), (choice, token + index)
+            gap = item.gaps[index] if index < len(item.gaps) else 0.0
 
 
 def _feed(stages: Sequence[Stage[Any, Any]], timed: Timed[Any]) -> list[Timed[Any]]:

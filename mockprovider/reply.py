@@ -14,7 +14,7 @@ from itertools import chain, groupby, islice
 from typing import Any, TypeAlias
 
 from mockprovider.errors import SettingError
-from mockprovider.jsontext import dumps
+from mockprovider.jsontext import dumps, escape_all
 from mockprovider.pace import Timing
 from mockprovider.timeline import NOWHERE, Control, Hold, Timed
 from mockprovider.tokens import cut
@@ -220,30 +220,55 @@ class Start:
 
 
 class TextDelta:
-    """Some answer text. tokens: how many tokens it counts for; pieces: those, where there are several.
+    """Some answer text. tokens: how many tokens it counts for; pieces: those, where there are several."""
 
-    escaped: the text as the inside of a JSON string, for whoever needed it first to keep; None before.
-    """
-
-    __slots__ = ("choice", "escaped", "pieces", "text", "tokens")
+    __slots__ = ("choice", "pieces", "text", "tokens")
 
     def __init__(self, text: str, choice: int = 0, tokens: int = 1, pieces: tuple[str, ...] | None = None) -> None:
         self.text = text
         self.choice = choice
         self.tokens = tokens
         self.pieces = pieces
-        self.escaped: bytes | None = None
+
+
+class Said:
+    """Neighbouring tokens of one text, at least one; a text that is said again has the same ones.
+
+    made: what somebody below has made of them, and keeps here: its key, and the thing itself.
+    """
+
+    __slots__ = ("_escaped", "made", "texts")
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+        self.made: tuple[object, Any] | None = None
+        self._escaped: list[bytes] | None = None
+
+    @property
+    def escaped(self) -> list[bytes]:
+        """Each as the inside of a JSON string."""
+        if self._escaped is None:
+            self._escaped = escape_all(self.texts)
+        return self._escaped
 
 
 class TextRun:
-    """Some text deltas of one token each that are due together, as one item."""
+    """Some text deltas of one token each, as one item.
 
-    __slots__ = ("choice", "deltas", "tokens")
+    gaps: the seconds before each of them but the first; none where all are due together.
+    """
 
-    def __init__(self, deltas: Sequence[TextDelta], choice: int = 0) -> None:
-        self.deltas = deltas
+    __slots__ = ("choice", "gaps", "said", "tokens")
+
+    def __init__(self, said: Said, choice: int = 0, gaps: Sequence[float] = ()) -> None:
+        self.said = said
         self.choice = choice
-        self.tokens = len(deltas)
+        self.tokens = len(said.texts)
+        self.gaps = gaps
+
+    def after(self, count: int) -> TextRun:
+        """What is left of it after so many tokens."""
+        return TextRun(Said(self.said.texts[count:]), self.choice, self.gaps[count:]) if count else self
 
 
 class ReasoningDelta(TextDelta):
@@ -324,13 +349,13 @@ def deltas(
     max_tokens: int | None = None,
     stop: Sequence[str] = (),
     tokens_per_payload: int | None = 1,
-    runs: bool = False,
+    run: int = 0,
 ) -> Iterator[Delta | TextRun]:
     """One choice of the reply, step by step, ended by its limits as a provider ends it.
 
     call_id: makes the id of the n-th tool call that has none of its own. max_tokens counts every token: text,
     reasoning, refusal and tool arguments. A stop sequence ends the answer text before its first occurrence.
-    runs: answer text may come as runs of its deltas. tokens_per_payload: None is 1.
+    run: how many deltas of answer text may come as one run, 0: each by itself. tokens_per_payload: None is 1.
     """
     tokens_per_payload = tokens_per_payload or 1
     yield Start(choice, type(reply.parts[0]) if reply.parts else None, reply.calls)
@@ -347,8 +372,9 @@ def deltas(
                 left -= tokens
         else:
             stopped = stopping is not None and kind is Text
-            if tokens_per_payload == 1 and not stopped and (left < 0 or all(map(_short, parts))):
-                left = yield from _token_by_token(kind, parts, choice, left, runs=runs)
+            simple = left < 0 or all(map(_short, parts)) or (run and kind is Text and not any(map(_citing, parts)))
+            if tokens_per_payload == 1 and not stopped and simple:
+                left = yield from _token_by_token(kind, parts, choice, left, run)
                 if left == 0:
                     break
                 continue
@@ -384,29 +410,42 @@ _REMEMBERED = 16 * 1024
 
 
 def _token_by_token(
-    kind: type[Part], parts: Iterable[Any], choice: int, left: int, *, runs: bool
+    kind: type[Part], parts: Iterable[Any], choice: int, left: int, run: int
 ) -> Generator[Delta | TextRun, None, int]:
     """The common case, without the bookkeeping of groups; returns how many tokens are left (-1: no limit)."""
     for part in parts:
+        if run and kind is Text:
+            left = yield from _cited(part, _in_runs(part.text, choice, left, run), choice)
+            continue
         said = _plain(_DELTAS[kind], part.text, choice)
         if left >= 0:
             said = tuple(said)[:left]
             left -= len(said)
-        yield from _cited(part, _in_runs(said, choice) if runs else said, choice) if kind is Text else said
+        if kind is Text:
+            yield from _cited(part, said, choice)
+        else:
+            yield from said
     return left
 
 
 def _short(part: Text | Reasoning | Refusal) -> bool:
     """Whether the part's deltas are remembered, and nothing happens between them."""
-    cited = isinstance(part, Text) and part.citations
-    return isinstance(part.text, str) and len(part.text) <= _REMEMBERED and not cited
+    return isinstance(part.text, str) and len(part.text) <= _REMEMBERED and not _citing(part)
+
+
+def _citing(part: Text | Reasoning | Refusal) -> bool:
+    return isinstance(part, Text) and bool(part.citations)
 
 
 def _plain(kind: type[TextDelta], text: str | Callable[[], Iterable[str]], choice: int) -> Iterable[TextDelta]:
     """A text's deltas, one a token."""
     if isinstance(text, str) and len(text) <= _REMEMBERED:
         return _remembered(kind, text, choice)  # type: ignore[arg-type]  # mypy looks at instances, and this is a class
-    return (kind(token, choice) for piece in ((text,) if isinstance(text, str) else text()) for token in cut(piece))
+    return (kind(token, choice) for token in _tokens(text))
+
+
+def _tokens(text: str | Callable[[], Iterable[str]]) -> Iterable[str]:
+    return cut(text) if isinstance(text, str) else (token for piece in text() for token in cut(piece))
 
 
 @lru_cache(maxsize=32)
@@ -414,23 +453,53 @@ def _remembered(kind: type[TextDelta], text: str, choice: int) -> tuple[TextDelt
     return tuple(kind(token, choice) for token in cut(text))
 
 
-_RUN = 64
-"""Deltas of a run at most: what is rendered ahead of a client that does not read."""
-
-
 def _cited(
-    part: Text, said: Iterable[TextDelta | TextRun], choice: int
-) -> Iterable[TextDelta | TextRun] | Iterable[TextDelta | TextRun | Cited]:
-    """The text's deltas, between the steps that say what it rests on."""
-    if not part.citations:
-        return said
-    return chain((Cited(part.citations, choice, begins=True),), said, (Cited(part.citations, choice),))
+    part: Text, said: Iterable[TextDelta] | Generator[TextRun, None, int], choice: int
+) -> Generator[TextDelta | TextRun | Cited, None, Any]:
+    """The text's deltas, between the steps that say what it rests on; returns what they return."""
+    if part.citations:
+        yield Cited(part.citations, choice, begins=True)
+    returned = yield from said
+    if part.citations:
+        yield Cited(part.citations, choice)
+    return returned
 
 
-def _in_runs(deltas: Iterable[TextDelta], choice: int) -> Iterator[TextRun]:
-    source = iter(deltas)
-    while run := tuple(islice(source, _RUN)):
-        yield TextRun(run, choice)
+def _in_runs(
+    text: str | Callable[[], Iterable[str]], choice: int, left: int, size: int
+) -> Generator[TextRun, None, int]:
+    """The text's tokens, at most `size` together and `left` in all (-1: no limit); returns how many are left then."""
+    if isinstance(text, str) and len(text) <= _REMEMBERED:
+        runs: Iterable[Said] = _remembered_runs(text, size, left if left < len(text) else -1)
+    else:
+        runs = _said(_tokens(text) if left < 0 else islice(_tokens(text), left), size)
+    for said in runs:
+        yield TextRun(said, choice)
+        if left > 0:
+            left -= len(said.texts)
+    return left
+
+
+@lru_cache(maxsize=32)
+def _remembered_runs(text: str, size: int, left: int) -> tuple[Said, ...]:
+    return tuple(_said(cut(text) if left < 0 else cut(text)[:left], size))
+
+
+def _said(tokens: Iterable[str], size: int) -> Iterator[Said]:
+    source = iter(tokens)
+    held: list[str] = []
+    wanted = 1  # by itself, for whoever learns from it how to say the others
+    try:
+        while True:
+            held.extend(islice(source, wanted))
+            if not held:
+                return
+            yield Said(held)
+            held, wanted = [], size
+    except Exception:
+        if held:  # a text of one's own may fail: what it had said before is sent
+            yield Said(held)
+        raise
 
 
 def _runs(parts: Iterable[Part]) -> Iterator[tuple[type[Part], list[Any]]]:
@@ -600,7 +669,11 @@ def _paced_alone(choice: Iterator[Delta | TextRun], timing: Timing) -> Iterator[
         tokens = delta.tokens
         if tokens:
             if tokens > 1 and not timing.instant:
-                gap += sum(itl() for _ in range(tokens - 1))
+                gaps = timing.gaps(tokens - 1)
+                if type(delta) is TextRun:
+                    delta.gaps = gaps
+                else:
+                    gap += sum(gaps)
             yield gap, delta, (delta.choice, sent)
             sent += tokens
             gap = itl()

@@ -118,7 +118,7 @@ class Scenario:
         reply_tokens: int | None = None,
     ) -> None:
         self.rules: list[Rule] = []
-        self.reply = reply
+        self._usual = Answer(reply)
         self.reply_tokens = reply_tokens
         self._made: OrderedDict[tuple[object, ...], tuple[Reply, ...]] = OrderedDict()
         self.unmatched: deque[str] = deque(maxlen=_UNMATCHED)
@@ -167,7 +167,7 @@ class Scenario:
                     exchange.rule = rule.name
                     return answer
         if not self.rules:
-            return Answer(self.reply if self.reply is not None else usual)
+            return self._usual if usual is None or self._usual.says is not None else Answer(usual)
         spent = [rule.name for rule in self.rules if not rule.conditions.mismatches(exchange)]
         why = (
             f"{spent[0]} is for it, but all its answers are used up"

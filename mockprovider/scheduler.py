@@ -8,15 +8,18 @@ and reading requests is not starved, and a late loop catches up: deadlines are n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import heapq
 import math
 import os
 import sys
 import time
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any, Protocol
 
-__all__ = ["SLOT", "LoopScheduler", "Scheduled", "Scheduler", "VirtualScheduler"]
+__all__ = ["DUE", "SLOT", "LoopScheduler", "Scheduled", "Scheduler", "VirtualScheduler", "one_by_one"]
 
 SLOT = 0.0005
 """Seconds that one slot of the schedule lasts."""
@@ -25,9 +28,14 @@ DRAIN = 256
 """At most so many streams are served before the loop gets its turn."""
 
 
+_NEAR = 0.00002
+"""Seconds to a deadline for which the loop goes round instead of sleeping: to be woken by a timer costs more."""
+
 _NOWHERE = -1
 _SOON = -2
-"""Instead of the key of a slot, in an item that is not scheduled, or whose turn is the next one that is free."""
+DUE = -3
+"""Instead of the key of a slot, in an item that is not scheduled, whose turn is the next one that is free, or whose
+turn it is."""
 
 
 class Scheduled(Protocol):
@@ -37,6 +45,14 @@ class Scheduled(Protocol):
 
     def due(self, now: float) -> None:
         """Its deadline has come; `now` is the scheduler's clock."""
+
+
+def one_by_one(items: Sequence[Scheduled], now: float) -> None:
+    """Serve items whose turn it is, but for those that a neighbour has removed or put elsewhere meanwhile."""
+    for item in items:
+        if item.slot == DUE:
+            item.slot = _NOWHERE
+            item.due(now)
 
 
 class Scheduler(Protocol):
@@ -101,15 +117,18 @@ class _Slots:
         return self._heap[0] if self._heap else None
 
     def pop(self, key: int, limit: int) -> list[Scheduled]:
-        """Up to `limit` items of the earliest slot, removed from it."""
+        """Up to `limit` items of the earliest slot, removed from it: it is their turn."""
         slot = self._slots[key]
         if len(slot) <= limit:
             del self._slots[key]
             heapq.heappop(self._heap)
-            return list(slot)
-        taken = [item for item, _ in zip(slot, range(limit), strict=False)]
+            taken = list(slot)
+        else:
+            taken = list(islice(slot, limit))
+            for item in taken:
+                del slot[item]
         for item in taken:
-            del slot[item]
+            item.slot = DUE
         return taken
 
     def __len__(self) -> int:
@@ -117,14 +136,16 @@ class _Slots:
 
 
 class LoopScheduler:
-    """The schedule of one asyncio loop."""
+    """The schedule of one asyncio loop. serve: how items are served that are due together."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, serve: Callable[[list[Any], float], None] = one_by_one) -> None:
         self._loop = loop
+        self._serve_due = serve
         self._slots = _Slots()
         self._soon: dict[Scheduled, None] = {}
         self._armed: int | None = None
         self._draining = False
+        self._again: asyncio.Handle | None = None
         self._timer: _Timer = _TimerFd(loop, self._wake) if sys.platform == "linux" else _CallAt(loop, self._wake)
         self.now = time.monotonic
 
@@ -154,9 +175,16 @@ class LoopScheduler:
                 item.slot = _NOWHERE
                 item.due(self.now())
 
+    def quiet(self, seconds: float) -> bool:
+        """Whether nothing is due within so many seconds."""
+        key = self._slots.first()
+        return not self._soon and (key is None or key * SLOT > self.now() + seconds)
+
     def close(self) -> None:
         """Release the timer; nothing is due any more."""
         self._timer.close()
+        if self._again is not None:
+            self._again.cancel()
 
     def __len__(self) -> int:
         return len(self._slots) + len(self._soon)
@@ -178,16 +206,16 @@ class LoopScheduler:
                     break
                 items = self._slots.pop(key, left)
                 left -= len(items)
-                for item in items:
-                    if item.slot == key:  # else it was removed meanwhile, by one that was served before it
-                        item.slot = _NOWHERE
-                        item.due(now)
+                self._serve_due(items, now)
         finally:
             self._draining = False
             key = self._slots.first()
             if key is not None:
-                # When the bound was reached this deadline has passed: the timer fires in the loop's next round.
-                self._arm(key)
+                if key * SLOT > self.now() + _NEAR:
+                    self._arm(key)
+                else:
+                    self._armed = key
+                    self._again = self._loop.call_soon(self._wake)
 
 
 class _Timer(Protocol):
@@ -232,11 +260,13 @@ class _TimerFd:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
         self._loop = loop
         self._wake = wake
+        self._set = False
         self._spec = _Itimerspec(0, 0, 0, 0)
         self._reference = ctypes.byref(self._spec)
         loop.add_reader(self._fd, self._ready)
 
     def set(self, deadline: float) -> None:
+        self._set = True
         seconds = int(deadline)
         self._spec.value_sec = seconds
         self._spec.value_nsec = max(1, int((deadline - seconds) * 1e9))
@@ -244,11 +274,15 @@ class _TimerFd:
             raise OSError(ctypes.get_errno(), "timerfd_settime failed")
 
     def _ready(self) -> None:
-        try:
-            os.read(self._fd, 8)
-        except BlockingIOError:
-            return  # set anew after it had fired: the new deadline will be told in its turn
+        """It has fired, and is readable until it is read or set anew.
+
+        Whoever is woken sets it, unless nothing is left to wait for.
+        """
+        self._set = False
         self._wake()  # type: ignore[operator]
+        if not self._set:
+            with contextlib.suppress(BlockingIOError):  # it was set anew after it had fired
+                os.read(self._fd, 8)
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -280,9 +314,6 @@ class VirtualScheduler:
         """Let time pass until nothing is scheduled, or to `until`; each slot is served `late` seconds late."""
         while (key := self._slots.first()) is not None and key * SLOT + late <= until:
             self._now = max(self._now, key * SLOT + late)
-            for item in self._slots.pop(key, 1 << 30):
-                if item.slot == key:
-                    item.slot = _NOWHERE
-                    item.due(self._now)
+            one_by_one(self._slots.pop(key, 1 << 30), self._now)
         if until != math.inf:
             self._now = max(self._now, until)

@@ -8,9 +8,31 @@ depends on how often that body has come, so the repeated request is a new answer
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from hashlib import blake2b
 
 __all__ = ["Seed"]
+
+
+def _named(part: object) -> bytes:
+    """A part with its type and length before it: no two lists of parts are written alike."""
+    if type(part) is str:
+        return _named_text(part)
+    if type(part) is bytes:
+        return b"bytes%d:%b" % (len(part), part)
+    if type(part) is int:
+        number = b"%d" % part
+        return b"int%d:%b" % (len(number), number)
+    data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
+    return b"%b%d:%b" % (type(part).__name__.encode(), len(data), data)
+
+
+@lru_cache(maxsize=256)
+def _named_text(part: str) -> bytes:
+    """The same of a text, of which there are few: they name purposes."""
+    data = part.encode("utf-8", "surrogatepass")
+    return b"str%d:%b" % (len(data), data)
+
 
 _ALPHANUMERIC = bytes((b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789" * 5)[:256])
 
@@ -27,13 +49,8 @@ class Seed:
 
     def digest(self, purpose: str, *parts: object) -> bytes:
         """64 bytes that only this purpose and these parts yield; parts are bytes, texts (any) and numbers."""
-        named = []
-        for part in (purpose, *parts):
-            data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
-            # Its type and length before each part: no two lists of parts are written alike.
-            named.append(b"%b%d:%b" % (type(part).__name__.encode(), len(data), data))
         hasher = self._keyed.copy()
-        hasher.update(b"".join(named))
+        hasher.update(b"".join(map(_named, (purpose, *parts))))
         return hasher.digest()
 
     def stream(self, purpose: str, *parts: object) -> random.Random:

@@ -14,12 +14,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from http import HTTPStatus
+from itertools import chain, repeat
 from typing import TypeAlias
 
 from mockprovider.pace import Chunking
 from mockprovider.timeline import NOWHERE, Control, End, Ending, Origin, Stage, Timed
 
-__all__ = ["Burst", "Content", "Head", "MessageEncoder", "Raw", "SocketItem", "Trailers", "TransferEncoder", "Write"]
+__all__ = [
+    "Burst",
+    "Content",
+    "Head",
+    "MessageEncoder",
+    "Raw",
+    "SocketItem",
+    "Trailers",
+    "TransferEncoder",
+    "Write",
+    "singly",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +94,75 @@ class Write:
 
 
 class Burst:
-    """Neighbours that are due together, as one item of the socket: writes that need no time apart, or joinable bytes.
+    """Neighbours as one item of the socket: writes that need no time apart, or joinable bytes.
 
-    What is in it means the same as one by one; it costs less.
+    gaps: the seconds before each piece but the first; none where all are due together. What is in it means the same as
+    one by one; it costs less.
     """
 
-    __slots__ = ("joins", "pieces")
+    __slots__ = ("_pieces", "_whole", "count", "gaps", "joins")
 
-    def __init__(self, pieces: Sequence[bytes], joins: bool) -> None:
-        self.pieces = pieces
+    def __init__(self, pieces: Sequence[bytes], joins: bool, gaps: Sequence[float] = ()) -> None:
+        self._pieces: Sequence[bytes] | None = pieces
+        self._whole: bytes | None = None
+        self.count = len(pieces)
         self.joins = joins
+        self.gaps = gaps
+
+    @classmethod
+    def of_chunks(cls, whole: bytes, count: int) -> Burst:
+        """So many HTTP chunks (RFC 9112 section 7.1) that may be joined, and are."""
+        made = cls((), joins=True)
+        made._pieces, made._whole, made.count = None, whole, count
+        return made
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """What is in it, one by one."""
+        if self._pieces is None:
+            self._pieces = list(_chunks(self.whole))
+        return self._pieces
+
+    @property
+    def whole(self) -> bytes:
+        """All that is in it."""
+        return b"".join(self.pieces) if self._whole is None else self._whole
+
+    def after(self, count: int) -> Burst:
+        """What is left of it after so many pieces."""
+        return Burst(self.pieces[count:], self.joins, self.gaps[count:])
+
+    def hastened(self, speed: float) -> Burst:
+        """The same with its gaps divided by the speed."""
+        return Burst(self.pieces, self.joins, [gap / speed for gap in self.gaps])
+
+    def singly(self, gap: float) -> Iterator[tuple[float, bytes | Write]]:
+        """Its pieces one by one, each with its gap, the first with the one given."""
+        for piece, before in zip(self.pieces, chain((gap,), self.gaps or repeat(0.0)), strict=False):
+            yield before, piece if self.joins else Write(piece, 0.0)
 
     def __repr__(self) -> str:
-        return f"Burst({self.pieces!r}, {self.joins})"
+        return f"Burst({self.pieces!r}, {self.joins}, {self.gaps!r})"
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    """HTTP chunks without extensions, each with its framing."""
+    at = 0
+    while at < len(data):
+        begins = data.index(b"\r\n", at) + 2
+        ends = begins + int(data[at:begins], 16) + 2
+        yield data[at:ends]
+        at = ends
+
+
+def singly(timeline: Iterator[Timed[SocketItem | Control]]) -> Iterator[Timed[bytes | Write | Control]]:
+    """The timeline with its bursts taken apart."""
+    for gap, item, origin in timeline:
+        if isinstance(item, Burst):
+            for before, piece in item.singly(gap):
+                yield before, piece, origin
+        else:
+            yield gap, item, origin
 
 
 class Raw:
@@ -204,11 +272,6 @@ class TransferEncoder(Stage["Head | Content | Trailers", SocketItem]):
         self._held: list[bytes] = []
         self._gap = 0.0
         self._origin = NOWHERE
-
-    @property
-    def kind(self) -> tuple[bool, bool, bool]:
-        """What the client and its request allow, before the head has passed."""
-        return self._may_chunk, self._bodyless, self.keeps
 
     def repack(self, chunking: Chunking) -> None:
         """Pack chunks into writes in another way, from the next item on."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from openai import BaseModel
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from mockprovider.jsontext import characters, dumps, escape, pretty
+from mockprovider.jsontext import characters, dumps, escape, escape_all, pretty
 from mockprovider.provider import MockProvider
 from mockprovider.reply import Part, Reasoning, Refusal, Reply, ToolCall
 from mockprovider.timeline import NOWHERE, Hold
@@ -382,6 +382,8 @@ def test_any_text_is_json(text: str) -> None:
         read = json.loads(written)[0]
         assert read.encode("utf-16", "surrogatepass") == text.encode("utf-16", "surrogatepass")
     assert dumps([text]) == b'["' + escape(text) + b'"]'
+    for texts in ([text], [text, "", "\ue000", text], ["\ue000\ue000"], [text, "a", text]):
+        assert escape_all(texts) == [escape(each) for each in texts]
     assert characters(dumps([text])) == len(dumps([text]).decode())
 
 

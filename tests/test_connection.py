@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import itertools
 import json
 import logging
+import os
 import shutil
 import socket
 import subprocess
@@ -34,7 +36,7 @@ from mockprovider.gates import Gates
 from mockprovider.pace import Chunking
 from mockprovider.player import Player
 from mockprovider.scheduler import LoopScheduler
-from mockprovider.server.handler import Written
+from mockprovider.server.performing import Written
 from mockprovider.timeline import NOWHERE, Close, End, Hang, Reset, Timed
 from mockprovider.wire import Head, TransferEncoder
 from tests.serving import serving
@@ -765,7 +767,7 @@ async def test_a_reader_that_does_not_read(join: str) -> None:
             stopped = await _steady(source)
             (exchange,) = provider.exchanges
             held = exchange.sent.bytes
-            transport = next(iter(provider._running.players))._transport  # type: ignore[attr-defined]
+            transport = next(iter(provider._running.playing.values()))[0]._transport
             assert transport.get_write_buffer_size() <= 64 * 1024
             assert exchange.outcome is None
             tap.resume()
@@ -807,6 +809,137 @@ async def test_writes_that_the_kernel_takes_in_part() -> None:
         assert exchange.sent.blocked > 0
 
 
+@pytest.mark.parametrize("join", ["true", "false"])
+async def test_a_paced_stream_that_the_kernel_takes_in_part(join: str) -> None:
+    """A client that cannot keep up with a fast pace gets every byte, in order, once, and the log says what it had."""
+    words = "".join(f" w{number}" for number in range(12_000))
+    async with MockProvider(reply=words, pace="itl=0.00005") as provider:
+        async with tapping(provider.url, receive_buffer=4096, reading=False) as tap:
+            await tap.send(post(ask(), chunking(f"join={join}")))
+            await _until(lambda: bool(provider.exchanges) and _blocked(provider))
+            tap.resume()
+            response = await tap.response()
+        assert text(response.body) == words
+        (exchange,) = await ended(provider)
+        assert exchange.sent.bytes == len(tap.data) == sum(exchange.sent.sizes)
+        assert exchange.sent.blocked > 0
+
+
+def _blocked(provider: MockProvider) -> bool:
+    return any(player._blocked for player, _ in provider._running.playing.values())
+
+
+@pytest.mark.parametrize("join", ["true", "false"])
+async def test_streams_that_are_due_together(join: str) -> None:
+    """Of many streams in step, each token leaves by itself; some clients are gone in the middle, by FIN or RST, and
+    none of the others loses or gets a byte for it."""
+    reply = "".join(f" w{number}" for number in range(60))
+    async with MockProvider(reply=reply, pace="ttft=0.05,itl=0.005") as provider, contextlib.AsyncExitStack() as stack:
+        taps = [await stack.enter_async_context(tapping(provider.url)) for _ in range(24)]
+        for tap in taps:
+            await tap.send(post(ask(), chunking(f"join={join}")))
+        for tap in taps:
+            await tap.until(lambda tap=tap: len(tap.data) > 3000)  # type: ignore[misc]
+        leavers, stayers = taps[::3], [tap for index, tap in enumerate(taps) if index % 3]
+        for index, tap in enumerate(leavers):
+            (tap.reset if index % 2 else tap.close)()
+        for tap in stayers:
+            assert text((await tap.response(0)).body) == reply
+        exchanges = await ended(provider, len(taps))
+        outcomes = [exchange.outcome for exchange in exchanges]
+        assert (outcomes.count("complete"), outcomes.count("client-left")) == (len(stayers), len(leavers))
+        assert sorted(tap.data for tap in stayers) == sorted(
+            b"".join(exchange.sent.data) for exchange in exchanges if exchange.outcome == "complete"
+        )
+        for exchange in exchanges:
+            sent = exchange.sent
+            assert sent.writes == len(sent.times) == len(sent.deadlines) == len(sent.sizes) == len(sent.data)
+            assert list(sent.deadlines) == sorted(sent.deadlines)
+            assert min(sent.lateness) >= 0
+        assert provider._running.playing == {}
+
+
+@pytest.mark.parametrize("join", ["true", "false"])
+async def test_streams_that_are_due_together_and_taken_in_part(join: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel takes some writes in part, or not at all for now, every stream still has all of its bytes."""
+    write, calls = os.write, itertools.count()
+
+    def some(descriptor: int, data: bytes) -> int:
+        if b"chat.completion.chunk" not in data:
+            return write(descriptor, data)
+        number = next(calls)
+        if number % 23 == 11:
+            raise BlockingIOError
+        return write(descriptor, data[: len(data) // 2] if number % 17 == 5 else data)
+
+    reply = "".join(f" w{number}" for number in range(40))
+    async with MockProvider(reply=reply, pace="ttft=0.05,itl=0.01") as provider, contextlib.AsyncExitStack() as stack:
+        monkeypatch.setattr("os.write", some)
+        taps = [await stack.enter_async_context(tapping(provider.url)) for _ in range(24)]
+        for tap in taps:
+            await tap.send(post(ask(), chunking(f"join={join}")))
+        for tap in taps:
+            assert text((await tap.response(0)).body) == reply
+        exchanges = await ended(provider, len(taps))
+        assert sorted(tap.data for tap in taps) == sorted(b"".join(exchange.sent.data) for exchange in exchanges)
+    assert next(calls) > 500
+
+
+async def test_speed_divides_the_gaps_of_a_pace() -> None:
+    """At ten times the speed every token of a paced stream is due ten times as early."""
+    async with MockProvider(reply=REPLY, pace="ttft=0.2,itl=0.05", speed=10) as provider, tapping(provider.url) as tap:
+        await tap.ask(post(ask()))
+        [exchange] = await ended(provider)
+        since = [deadline - exchange.started for deadline in exchange.sent.deadlines]
+        assert since == pytest.approx([0.02 + 0.005 * number for number in range(len(since))], abs=1e-6)
+        assert len(since) > 3
+
+
+async def test_a_player_hears_of_the_loss_while_its_socket_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a client leaves, nothing is ready to be written any more before the descriptor can become another's."""
+    lost: list[tuple[bool, object]] = []
+    told = Player.lost
+
+    def tell(player: Player) -> None:
+        os.fstat(player._socket)
+        told(player)
+        lost.append((player.direct, player._ready))
+
+    monkeypatch.setattr(Player, "lost", tell)
+    async with MockProvider(reply="w " * 400, pace="itl=0.005") as provider, tapping(provider.url) as tap:
+        await tap.send(post(ask()))
+        await tap.until(lambda: len(tap.reads) > 3)
+        [(player, _)] = provider._running.playing.values()
+        assert (player.direct, player._ready is not None) == (True, True)
+        tap.reset()
+        await ended(provider)
+    assert lost == [(False, None)]
+
+
+async def test_a_whole_reply_that_the_kernel_takes_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply that is kept as one write arrives whole, whatever the kernel takes at once; the log tells both parts."""
+    write, taken = os.write, iter([7, 0])
+
+    def some(descriptor: int, data: bytes) -> int:
+        if data.startswith(b"HTTP/1.1 200") and (size := next(taken, None)) is not None:
+            if not size:
+                raise BlockingIOError
+            return write(descriptor, data[:size])
+        return write(descriptor, data)
+
+    async with MockProvider(reply=REPLY) as provider, tapping(provider.url) as tap:
+        monkeypatch.setattr("os.write", some)
+        for kept in ([7], [], []):
+            before = len(tap.data)
+            response = await tap.ask(post(ask(stream=False)))
+            assert text(response.body) == REPLY
+            (exchange,) = await ended(provider)
+            assert exchange.sent.bytes == len(tap.data) - before == sum(exchange.sent.sizes)
+            assert list(exchange.sent.sizes[:-1]) == kept
+            assert exchange.outcome == "complete"
+            provider.reset()
+
+
 LEAVING = {
     "in the stream": ("itl=0.002", None, 1),
     "before the first token": ("ttft=3600", None, 0),
@@ -840,7 +973,7 @@ async def test_a_client_that_leaves(where: str, how: str) -> None:
             assert b"".join(exchange.sent.data).startswith(tap.data)
             assert exchange.sent.bytes == sum(exchange.sent.sizes)
             assert len(provider._in_loop.handler.scheduler) == 0  # type: ignore[arg-type]
-            assert not provider._running.players
+            assert not provider._running.playing
             if gate:
                 assert provider._running.gates.waiting() == {gate: 0}
             await _until(lambda: source.closed or not pulled)

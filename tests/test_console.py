@@ -183,6 +183,22 @@ def test_a_stream_is_flooded(provider: MockProvider) -> None:
         assert provider.exchanges[-1].outcome is None
 
 
+@pytest.mark.parametrize("what", ["step", "flood"])
+def test_what_is_sent_ahead_of_its_time_leaves_at_once(provider: MockProvider, what: str) -> None:
+    """Events of a slow stream that somebody asks for are due at once, and just those: also where many of them had been
+    rendered before."""
+    with opened(provider, "itl=0.4") as (id, deltas):
+        before = len(provider.exchanges[-1].sent.deadlines)
+        call(provider, "POST", f"/streams/{what}", {"exchange": id, "events": 4})
+        came = "".join(next(deltas) for _ in range(4))
+        assert LONG[1:].startswith(came)
+        sent = provider.exchanges[-1].sent
+        due = sent.deadlines[before:]
+        assert due[0] <= sent.times[before]
+        assert due[0] == due[min(3, len(due) - 1)]
+        assert [deadline for deadline in due if due[0] < deadline < due[0] + 0.39] == []
+
+
 @pytest.mark.parametrize(("how", "outcome"), [("reset", "reset"), ("close", "closed"), ("end", "complete")])
 @pytest.mark.parametrize("held", [False, True])
 def test_a_stream_is_cut(provider: MockProvider, how: str, outcome: str, held: bool) -> None:

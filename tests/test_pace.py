@@ -242,6 +242,15 @@ def test_the_same_generator_draws_the_same_pace() -> None:
     assert (one.ttft, [one.itl() for _ in range(50)]) == (other.ttft, [other.itl() for _ in range(50)])
 
 
+@pytest.mark.parametrize("pace", ["instant", "itl=0.02", "itl=0.02,cap=0.01", "relay", "itl=0.1..0.2,cap=0.15"])
+def test_several_gaps_are_so_many_draws(pace: str) -> None:
+    """Gaps that are drawn together are those that are drawn one by one, and about as long as the pace says."""
+    one, other = (Pacing.parse(pace).timing(Random(3), lambda: 0) for _ in range(2))
+    assert one.gaps(500) == (drawn := [other.itl() for _ in range(500)])
+    assert sum(drawn) / 500 == pytest.approx(one.mean, rel=0.15)
+    assert one.instant == (pace == "instant")
+
+
 def test_constant_paces_need_no_generator() -> None:
     """A pace says whether it draws at all."""
     assert Pacing.parse("ttft=1,itl=2,prefill=3").constant

@@ -13,12 +13,13 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mockprovider.errors import TimelineError
-from mockprovider.exchange import KEPT_BYTES, KEPT_WRITES, OUTCOMES, SentLog
+from mockprovider.exchange import JOINED, KEPT_BYTES, KEPT_WRITES, OUTCOMES, SentLog
 from mockprovider.gates import Gates
+from mockprovider.metrics import Metrics
 from mockprovider.player import JOIN, TURN, Player
 from mockprovider.scheduler import SLOT, VirtualScheduler
 from mockprovider.timeline import NOWHERE, Close, Control, End, Hang, Hold, Reset, Timed
@@ -343,11 +344,35 @@ async def test_a_pause_is_part_of_the_plan() -> None:
     assert rig.log.worst <= SLOT * 1.01
 
 
+async def test_the_plan_goes_on_after_a_burst() -> None:
+    """What is promised after a burst keeps its pause from the burst's last piece."""
+    rig = Rig([(0.0, Burst([b"a", b"b"], True, [0.25]), NOWHERE), *timeline(Write(b"x", 0.25), gap=0.0)])
+    await rig.play()
+    assert list(rig.log.deadlines) == [100.0, 100.25, 100.5]
+    assert rig.log.worst <= SLOT * 1.01
+
+
 async def test_unjoined_writes_need_no_pause() -> None:
     """Writes that are promised without a pause leave at the same time, each by itself."""
     rig = Rig(timeline(b"head", Write(b"a", 0.0), Write(b"b", 0.0), b"end", gap=0.0))
     await rig.play()
     assert rig.transport.sent == [(100.0, b"head"), (100.0, b"a"), (100.0, b"b"), (100.0, b"end")]
+
+
+@pytest.mark.parametrize("gaps", [(), (0.0, 0.0, 0.0)], ids=["a burst", "gaps of no time"])
+async def test_what_is_due_together_is_not_late_for_each_other(gaps: tuple[float, ...]) -> None:
+    """Of unjoined writes that are due together, each is due as soon as the one before it has left."""
+    rig = Rig([(0.0, Burst([b"a", b"b", b"c", b"d"], joins=False, gaps=gaps), NOWHERE), (0.0, End(), NOWHERE)])
+    write = rig.transport.write
+
+    def slow(data: Any) -> None:
+        write(data)
+        rig.scheduler.run(until=rig.scheduler.now() + 0.25)
+
+    rig.transport.write = slow  # type: ignore[method-assign]
+    await rig.play()
+    assert [data for _, data in rig.transport.sent] == [b"a", b"b", b"c", b"d"]
+    assert rig.log.worst == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("ending", [End(), Close(), Reset()], ids=repr)
@@ -370,34 +395,39 @@ ITEMS = st.one_of(
 SOURCES = st.lists(st.tuples(st.sampled_from([0.0, 0.0, 0.0004, 0.05]), ITEMS), max_size=20)
 
 
-def burst(source: Iterable[Timed[Any]]) -> Iterator[Timed[Any]]:
-    """The same with neighbours that are due together as one item."""
+def burst(source: Iterable[Timed[Any]], *, gaps: bool) -> Iterator[Timed[Any]]:
+    """The same with neighbours as one item; gaps: also with those that are not due together."""
 
     def kind(item: Any) -> str:
         return "joins" if isinstance(item, bytes) else "alone" if item.apart == 0 else "promised"
 
     run: list[Timed[Any]] = []
-    for timed in [*source, (1.0, b"", NOWHERE)]:
+    for timed in [*source, (1.0, Write(b"", 1.0), NOWHERE)]:
         gap, item, _ = timed
-        if run and (gap or kind(item) != kind(run[0][1]) or kind(item) == "promised"):
+        if run and ((gap and not gaps) or kind(item) != kind(run[0][1]) or kind(item) == "promised"):
             data = [item if isinstance(item, bytes) else item.data for _, item, _ in run]
+            between = [gap for gap, _, _ in run[1:]] if gaps else ()
             gap_, item_, origin = run.pop(0)
-            yield (gap_, item_ if kind(item_) == "promised" else Burst(data, kind(item_) == "joins"), origin)
+            yield (gap_, item_ if kind(item_) == "promised" else Burst(data, kind(item_) == "joins", between), origin)
             run.clear()
         run.append(timed)
 
 
 @settings(deadline=None, max_examples=100)
-@given(SOURCES, st.sampled_from([0.0, 0.003, 0.2]), st.integers(3, 60), st.booleans())
-def test_any_timeline(items: list[tuple[float, Any]], late: float, room: int, bursts: bool) -> None:
+@example([(0.0, Write(b"a", 0.1)), (0.0, Write(b"b", 0.0)), (0.0, b"c"), (0.0004, b"d")], 0.0, 60, "with gaps")
+@given(
+    SOURCES, st.sampled_from([0.0, 0.003, 0.2]), st.integers(3, 60), st.sampled_from([None, "together", "with gaps"])
+)
+def test_any_timeline(items: list[tuple[float, Any]], late: float, room: int, bursts: str | None) -> None:
     """For any timeline, lateness and reader: bytes in order, nothing early, promises alone, pauses kept, log exact.
 
-    All of it holds as well where neighbours that are due together come as one burst.
+    All of it holds as well where neighbours come as one burst.
     """
 
     async def check() -> None:
         source: list[Timed[Any]] = [(gap, item, (0, number)) for number, (gap, item) in enumerate(items)]
-        rig = Rig([*(burst(source) if bursts else source), (0.0, End(), NOWHERE)], room=room)
+        made = burst(source, gaps=bursts == "with gaps") if bursts else source
+        rig = Rig([*made, (0.0, End(), NOWHERE)], room=room)
         task = await rig.start()
         while not task.done():
             await rig.run(late=late)
@@ -758,6 +788,50 @@ def test_the_log_is_bounded_and_says_so() -> None:
     assert len(log.times) == len(log.deadlines) == len(log.sizes) == KEPT_WRITES
     assert sum(map(len, log.data)) == KEPT_BYTES
     assert (log.worst, log.last) == (0.5, KEPT_WRITES + 9.5)
+
+
+RUNS = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.0005, 0.02, 0.02, 1.5]),  # the gap before the first piece of a write
+        st.sampled_from([0.0, 0.0002, 0.004, 3.0]),  # how late it leaves
+        st.integers(1, 3),  # how many pieces leave together
+        st.sampled_from(["", "", "", "somebody looks", "one more never leaves", "one leaves alone"]),
+    ),
+    max_size=40,
+)
+
+
+@given(RUNS, st.booleans())
+def test_a_run_of_writes_is_its_writes(writes: list[tuple[float, float, int, str]], excused: bool) -> None:
+    """Writes that are noted as runs are in the end what they are when each is noted by itself: in the log, whoever
+    looks at it meanwhile, and in the server's counters."""
+    metrics = Metrics(), Metrics()
+    runs, alone = (SentLog(each) for each in metrics)
+    if excused:
+        for log in (runs, alone):
+            log.unblocked(0.0, 0.03)
+    due = now = 0.0
+    for gap, late, count, then in writes:
+        deadlines = [due + gap + index * 0.001 for index in range(count)]
+        due, now = deadlines[-1], max(now, deadlines[-1]) + late
+        unsent = [due + 1] if then == "one more never leaves" else []
+        times = runs.run(deadlines + unsent, [b"piece"] * (count + len(unsent)))
+        times += [now, *[JOINED] * (count - 1)]
+        alone.add(deadlines[0], now, b"piece" * count, count)
+        if then == "somebody looks":
+            assert (runs.writes, runs.last) == (alone.writes, now)
+        elif then == "one leaves alone":
+            for log in (runs, alone):
+                log.add(due, now, b"alone")
+    for log in (runs, alone):
+        log.settle()
+    for name in ("writes", "bytes", "last", "worst", "kept", "data", "deadlines", "times", "sizes"):
+        assert getattr(runs, name) == getattr(alone, name)
+    samples = [
+        [float(line.rpartition(" ")[2]) for line in each.text().splitlines() if not line.startswith("#")]
+        for each in metrics
+    ]
+    assert samples[0] == pytest.approx(samples[1])
 
 
 def test_the_kept_bytes_have_no_holes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from fractions import Fraction
 from typing import Any
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from mockprovider.pace import Chunking
 from mockprovider.reply import Reasoning, Refusal, Reply, Text, ToolCall, deltas
+from mockprovider.timeline import NOWHERE, Timed
 from mockprovider.tokens import count
-from mockprovider.wire import Burst
+from mockprovider.wire import Burst, Write, singly
 from tests.chatting import ask, body, chunks, content, events, lower, same_text, whole, wire
 
 TEXTS = st.text(
@@ -95,22 +97,66 @@ def test_both_ways_are_equal(
 
 
 @settings(deadline=None, max_examples=150)
-@given(PARTS, FIELDS, CHUNKINGS, st.booleans())
-def test_bursts_are_their_pieces(parts: list[Any], fields: dict[str, Any], chunking: Chunking, relay: bool) -> None:
-    """Tokens that are due together come as fewer items, and the writes are the same, byte for byte."""
+@given(PARTS, FIELDS, CHUNKINGS, st.booleans(), st.sampled_from(["instant", "ttft=1,itl=0.5..1", "itl=0.02"]))
+def test_bursts_are_their_pieces(
+    parts: list[Any], fields: dict[str, Any], chunking: Chunking, relay: bool, pace: str
+) -> None:
+    """Several tokens come as one item, and the writes are the same, byte for byte, and each at its time."""
     asked = ask(stream=True, **fields)
 
     def writes(*, bursts: bool) -> list[tuple[float, str, bytes]]:
         made: list[tuple[float, str, bytes]] = []
-        for gap, item, _ in lower(asked, Reply(tuple(parts)), chunking=chunking, relay=relay, bursts=bursts):
+        how: dict[str, Any] = {"chunking": chunking, "relay": relay, "pace": pace}
+        for gap, item, _ in lower(asked, Reply(tuple(parts)), **how, bursts=bursts):
             if isinstance(item, Burst):
                 name = "bytes" if item.joins else "Write"
-                made += [(0.0 if index else gap, name, piece) for index, piece in enumerate(item.pieces)]
+                gaps = [gap, *(item.gaps or [0.0] * (len(item.pieces) - 1))]
+                made += [(before, name, piece) for before, piece in zip(gaps, item.pieces, strict=True)]
             else:
                 made.append((gap, type(item).__name__, item if isinstance(item, bytes) else getattr(item, "data", b"")))
         return made
 
-    assert writes(bursts=True) == writes(bursts=False)
+    # What was made of a text is remembered: it is the same the second time.
+    assert writes(bursts=True) == writes(bursts=False) == writes(bursts=True)
+
+
+@pytest.mark.parametrize("pace", ["instant", "itl=0.02"])
+def test_a_text_that_is_said_again(pace: str) -> None:
+    """In another stream the same text has other ids, another seed or another dialect's words around it, and nothing
+    else of the first one's."""
+    reply = Reply.of(Text("some words that are said again and again " * 20))
+    plain = {"stream_options": {"include_obfuscation": False}}
+    names = {"model": "m"}, {"model": "longer"}
+    for options, seed, join, name in itertools.product(({}, plain), (1, 2), (True, False), names):
+        fields: dict[str, Any] = {**options, **name}
+        how: dict[str, Any] = {"chunking": Chunking(join=join), "pace": pace, "seed": seed}
+        asked = ask(stream=True, **fields)
+        whole = [b"".join(map(payload, lower(asked, reply, bursts=bursts, **how))) for bursts in (True, False, True)]
+        assert whole[0] == whole[1] == whole[2]
+
+
+def payload(timed: Timed[Any]) -> bytes:
+    """The bytes of an action."""
+    item = timed[1]
+    return item.whole if isinstance(item, Burst) else item if isinstance(item, bytes) else getattr(item, "data", b"")
+
+
+def test_a_burst_of_chunks_can_be_taken_apart() -> None:
+    """Where somebody steers a stream, chunks that were made together are chunks again."""
+    chunks = [framed(b"a\r\n"), framed(b"\r\n" * 9), framed(b"0")]
+    burst = Burst.of_chunks(b"".join(chunks), 3)
+    assert list(singly(iter([(0.5, burst, NOWHERE)]))) == [
+        (0.5 * (not at), chunk, NOWHERE) for at, chunk in enumerate(chunks)
+    ]
+    slow = Burst(chunks, joins=False, gaps=[0.25, 1.0]).hastened(4)
+    assert [(gap, item.data) for gap, item, _ in singly(iter([(2.0, slow, NOWHERE)])) if isinstance(item, Write)] == [
+        (gap, chunk) for gap, chunk in zip([2.0, 0.0625, 0.25], chunks, strict=True)
+    ]
+
+
+def framed(data: bytes) -> bytes:
+    """An HTTP chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def test_a_long_instant_text_comes_in_bursts() -> None:

@@ -185,12 +185,58 @@ def test_an_endless_text_flows() -> None:
     assert int(next(numbers)) < 100
 
 
+@given(
+    st.lists(st.sampled_from(["a few words of text", " and more", "", "x" * 20_000, "w " * 9_000]), max_size=4),
+    st.sampled_from([None, 0, 1, 5, 40, 8_000]),
+    st.integers(1, 9),
+)
+def test_runs_are_their_deltas(texts: list[str], limit: int | None, size: int) -> None:
+    """Tokens come in runs of at most so many, and they are those that come one by one, whatever limits them."""
+
+    def played(run: int) -> list[str | tuple[str, str | None]]:
+        said: list[str | tuple[str, str | None]] = []
+        reply = Reply.of(*(Text(text) for text in texts), Reasoning("so"))
+        for step in deltas(reply, choice=0, call_id=str, max_tokens=limit, run=run):
+            if isinstance(step, TextRun):
+                assert 0 < len(step.said.texts) == step.tokens <= size
+                said += step.said.texts
+            elif isinstance(step, TextDelta):
+                said.append(step.text)
+            elif isinstance(step, Finish):
+                said.append((step.reason, step.stop))
+        return said
+
+    assert played(size) == played(0)
+
+
+@pytest.mark.parametrize("run", [0, 8])
+def test_what_a_failing_text_has_said_is_said(run: int) -> None:
+    """A text of one's own may fail: the tokens before that come all the same, and then the error."""
+
+    def failing() -> Iterator[str]:
+        yield "one two three"
+        raise LookupError("no more words")
+
+    said: list[str] = []
+
+    def play_all() -> None:
+        for step in deltas(Reply.of(Text(failing)), choice=0, call_id=str, run=run):
+            if isinstance(step, TextRun):
+                said.extend(step.said.texts)
+            elif isinstance(step, TextDelta):
+                said.append(step.text)
+
+    with pytest.raises(LookupError, match="no more words"):
+        play_all()
+    assert said == ["one", " two", " three"]
+
+
 # ---------------------------------------------------------------------------------------------------- the gaps
 
 
 def timing(ttft: float = 10.0, itl: float = 1.0) -> Timing:
     """The first token after 10 s, the others 1 s apart."""
-    return Timing(ttft, lambda: itl, None)
+    return Timing(ttft, lambda: itl, None, itl)
 
 
 def choices(*texts: str, size: int = 1) -> list[Iterator[Delta | TextRun]]:

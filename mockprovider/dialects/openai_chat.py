@@ -6,7 +6,7 @@ reference. Requests are parsed in `openai_chat_request`; whole replies are made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -130,6 +130,15 @@ class _Obfuscation:
         # Of the request alone, not of how often it came: repetitions differ in their ids and in nothing else.
         self._pool = "".join(voice.seed.name(64, "pad", half, voice.key[0]) for half in (0, 1)).encode()
         self._turn = 0
+
+    @property
+    def state(self) -> Hashable:
+        """What the next characters depend on."""
+        return self._pool, self._turn
+
+    def skip(self, count: int) -> None:
+        """Go on as if the characters of so many documents had been drawn."""
+        self._turn = (self._turn + 41 * count) % 113
 
     def close(self, document: bytes) -> bytes:
         """The end of a document that has these bytes so far."""
@@ -263,4 +272,5 @@ class ChatStream(Encoder):
         rest = (b'"},"logprobs":null,' if self._keyed else b'"},') + b'"finish_reason":null}' + self._after
         if self._padding is None:
             return Affixes(prefix, rest + b"}")
-        return Affixes(prefix, b'"}', rest + b',"obfuscation":"', self._padding.within(prefix + rest))
+        pad = self._padding.within(prefix + rest)
+        return Affixes(prefix, b'"}', rest + b',"obfuscation":"', pad, cycle=self._padding)

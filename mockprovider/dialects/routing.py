@@ -115,6 +115,8 @@ class Table:
         """What a request is for, once its endpoint is known."""
         if match is None:
             return Target(path, query)
+        if not query and not match.params:
+            return _plain(path, match.endpoint.path)
         return Target(path, query, match.params, match.endpoint.path)
 
     def worded(self, path: str) -> Dialect:
@@ -138,6 +140,12 @@ class Table:
         if any(other.header for _, other, _ in found) or [other.path for _, other, _ in found].count(path) > 1:
             return None
         return Match(dialect, endpoint, params, endpoint.methods)
+
+
+@lru_cache(maxsize=256)
+def _plain(path: str, endpoint: str) -> Target:
+    """The target of an endpoint without parameters, without a query: it is the same for most requests."""
+    return Target(path, endpoint=endpoint)
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -183,9 +183,11 @@ class Console:
 
     def _steering(self, call: Call) -> Steering:
         id = call.body.get("exchange")
-        steering: Steering | None = call.namespace.steerings.get(id) if isinstance(id, int) else None
-        if steering is None:
+        if not isinstance(id, int) or id not in call.namespace.playing:
             raise RequestError(409, f"exchange {id!r} is not open: only a stream that is under way can be steered")
+        steering: Steering | None = call.namespace.steerings.get(id)
+        if steering is None:
+            steering = call.namespace.steerings[id] = Steering(*call.namespace.playing[id], id)
         return steering
 
     # ------------------------------------------------------------------------------------------ recordings

@@ -171,7 +171,7 @@ class Control:
             "pace": str(handler.settings.pace),
             "chunking": str(handler.settings.chunking),
             "namespaces": len(handler.namespaces),
-            "streams": sum(len(namespace.players) for namespace in list(handler.namespaces.values())),
+            "streams": sum(len(namespace.playing) for namespace in list(handler.namespaces.values())),
             "strays": len(handler.strays),
             "workers": handler.workers,
         }
@@ -308,7 +308,7 @@ def _described(namespace: Namespace) -> dict[str, Any]:
         "path": f"/~{namespace.id}" if namespace.id else "",
         "exchanges": len(namespace.journal),
         "dropped": namespace.journal.dropped,
-        "streams": len(namespace.players),
+        "streams": len(namespace.playing),
         "unmatched": list(namespace.scenario.unmatched),
         "errors": list(namespace.errors),
     }

@@ -1,7 +1,6 @@
 """What happens to a request: namespace, route, dialect, scenario, render, player. Errors in the provider's shape.
 
-aiohttp accepts connections and parses requests; replies are written to the transport directly, head included, because
-only so are status line, chunk framing and ending ours to decide.
+aiohttp accepts connections and parses requests; what is answered is performed in `performing`.
 """
 
 from __future__ import annotations
@@ -9,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +34,6 @@ from mockprovider.memo import Memo
 from mockprovider.metrics import Metrics
 from mockprovider.namespace import Namespace
 from mockprovider.pace import Chunking, Pacing
-from mockprovider.player import Player
 from mockprovider.quota import Admission, limit_headers, rate_limited, style_of
 from mockprovider.recording import samples
 from mockprovider.render import Framing, message, planned_tokens, render, replaced
@@ -44,12 +42,12 @@ from mockprovider.replay.reel import Reel, Show
 from mockprovider.scenario import Answer, Scenario
 from mockprovider.scenario_file import ScenarioFile, reply_from
 from mockprovider.seed import Seed
-from mockprovider.server.haste import hastened, sooner
+from mockprovider.server.haste import sooner
+from mockprovider.server.performing import Performer
 from mockprovider.server.replaying import asked_request, overlaid, played, unmatched
-from mockprovider.server.steering import Steering
 from mockprovider.server.turn import Turn, preflight
 from mockprovider.settings import Settings
-from mockprovider.timeline import NOWHERE, End, Timed
+from mockprovider.timeline import Timed
 from mockprovider.wire import Head, TransferEncoder
 
 if TYPE_CHECKING:
@@ -62,29 +60,6 @@ if TYPE_CHECKING:
 __all__ = ["Handler"]
 
 logger = logging.getLogger("mockprovider")
-
-_WARN_EVERY = 10.0
-"""Seconds between two warnings of lateness."""
-
-
-class Written(web.StreamResponse):
-    """Tells aiohttp that the response has been written, and whether the connection may be kept.
-
-    It is asked for nothing else, so the two there are serve every request.
-    """
-
-    def __init__(self, *, keep: bool) -> None:
-        super().__init__()
-        self._keep_alive = keep
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing is left to prepare."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to write."""
-
-
-_KEEP, _DROP = Written(keep=True), Written(keep=False)
 
 
 class Handler:
@@ -103,7 +78,7 @@ class Handler:
         self.settings = settings
         self.metrics = workers.metrics if workers is not None else Metrics()
         self.workers = workers.number if workers is not None else 1
-        self._warned = -math.inf
+        self._performer = Performer(self)
         self.seeded = settings.seed is not None
         self.seed = Seed(settings.seed if settings.seed is not None else secrets.randbits(32))
         self.namespaces: dict[str, Namespace] = {}
@@ -117,6 +92,7 @@ class Handler:
         self._stopped = False
         self._exchanges = 0
         self._memo = Memo()
+        self._host_allowed = lru_cache(maxsize=64)(settings.host_allowed)
         self.library = None if settings.recordings is None else Library(settings.recordings)
         self.default = self.open("")
 
@@ -175,7 +151,10 @@ class Handler:
         """Answer one request; whatever happens, with a response in the provider's shape."""
         self.active += 1
         try:
-            namespace, chain, manner, path, query = self._locate(request)
+            target = request.raw_path
+            located = _located(target) if len(target) <= _SHORT else _located.__wrapped__(target)
+            id, chain, manner, path, query = located
+            namespace = self.namespaces.get(id)
             if path.startswith("/_mock") and path[6:7] in ("", "/"):
                 return await self.control.handle(request, namespace, path, query)
             if path == "/" and self.settings.console and request.method in ("GET", "HEAD"):
@@ -215,30 +194,9 @@ class Handler:
         except asyncio.CancelledError:  # the client has left, or was cut off, before its body had come
             exchange.outcome = "stopped" if self._stopped else "client-left"
             exchange.ended = scheduler.now()
-            self._ended(turn)
+            self._performer.over(turn)
             raise
-        return await self._play(turn, timeline, scheduler)
-
-    def _locate(self, request: web.BaseRequest) -> tuple[Namespace | None, str, str, str, str]:
-        """Namespace, faults and flavour that the path's prefixes name, the path without them, and the query."""
-        target = request.raw_path
-        if "://" in target[:8]:  # absolute form, RFC 9112 section 3.2.2
-            target = "/" + target.split("://", 1)[1].partition("/")[2]
-        path, _, query = target.partition("?")
-        namespace: Namespace | None = self.default
-        chain = ""
-        if path.startswith("/~"):
-            id, slash, rest = path[2:].partition("/")
-            namespace, path = self.namespaces.get(id), slash + rest
-        if path.startswith("/with/"):
-            segment, slash, rest = path[6:].partition("/")
-            chain, path = from_segment(segment), slash + rest
-        flavour = ""
-        if path.startswith("/as/"):
-            name, slash, rest = path[4:].partition("/")
-            if name in FLAVOURS:  # by name alone: a URL opens no files
-                flavour, path = name, slash + rest
-        return namespace, chain, flavour, path, query
+        return await self._performer.perform(turn, timeline, scheduler)
 
     async def _answer(self, turn: Turn) -> Iterator[Timed[Any]]:
         """The answer as socket actions; an error in the provider's shape where there is none."""
@@ -246,7 +204,7 @@ class Handler:
         try:
             if namespace is None:
                 raise _closed()
-            if not self.settings.host_allowed(exchange.headers.get("Host")):
+            if not self._host_allowed(exchange.headers.get("Host")):
                 raise RequestError(
                     421,
                     f"The Host header {exchange.headers.get('Host')!r} is not one of this server's names;"
@@ -336,9 +294,10 @@ class Handler:
         if used.ask:
             ask = exchange.ask = ask.overridden(used.ask)
         faults = self._applied(turn, namespace, dialect, used, digest)
-        exchange.struck = faults.struck
-        if changed := faults.asks():
-            ask = exchange.ask = ask.overridden(changed)
+        if faults is not NONE:
+            exchange.struck = faults.struck
+            if changed := faults.asks():
+                ask = exchange.ask = ask.overridden(changed)
         exchange.choice_replies = namespace.scenario.replies(answer, exchange, self.seed, (digest,))
         try:
             for reply in exchange.choice_replies:
@@ -348,10 +307,11 @@ class Handler:
                 raise  # it is the reply of a rule, which the test has to set right
             raise RequestError(400, str(error), code="fault_not_applicable") from error
         try:
-            response = faults.response()
-            turn.headers = replaced(turn.headers, faults.headers)
-            if response is not None:
-                return self._respond(turn, response, faults)
+            if faults is not NONE:
+                response = faults.response()
+                turn.headers = replaced(turn.headers, faults.headers)
+                if response is not None:
+                    return self._respond(turn, response, faults)
             return self._render(turn, namespace, dialect, answer, used, digest, faults)
         except SettingError as error:
             raise RequestError(400, str(error), code="fault_not_applicable") from error
@@ -510,7 +470,6 @@ class Handler:
         except SettingError as error:
             raise RequestError(400, str(error), code="invalid_mockprovider_header") from error
         turn.chunking = chunking
-        turn.transfer.repack(chunking)
         created = 1_700_000_000 + exchange.ordinal if self.seeded else int(exchange.wall)
         voice = Voice(ask, reply, self.seed, (digest, exchange.ordinal), created)
         exchange.status = 200
@@ -528,93 +487,34 @@ class Handler:
         alike = pace == _INSTANT and chunking == self.settings.chunking and self.settings.limits is None
         if alike and faults is NONE and not holds and not callable(answer.says):
             asked = (dialect, digest, exchange.path, exchange.query, used.text)
-            key = (*asked, tuple(map(id, replies)), relay, turn.headers, turn.transfer.kind)
-            known = self._memo.bytes_of(key, voice, turn.date, replies, rendered, turn.new_transfer)
-            if known is not None:
-                data, turn.transfer.keeps = known
-                return iter(((0.0, data, NOWHERE), (0.0, End(), NOWHERE)))
+            key = (*asked, tuple(map(id, replies)), relay, turn.headers, turn.client)
+            turn.whole = self._memo.bytes_of(key, voice, turn.date, replies, rendered, turn.new_transfer)
+            if turn.whole is not None:
+                return iter(())  # nothing else is to be played
+        turn.transfer.repack(chunking)
         return rendered(voice, turn.date, turn.transfer, bursts=True)
-
-    async def _play(self, turn: Turn, timeline: Iterator[Timed[Any]], scheduler: LoopScheduler) -> web.StreamResponse:
-        request, exchange = turn.request, turn.exchange
-        transport = request.transport
-        owner = turn.namespace or self.default
-        if transport is None:
-            exchange.outcome = "client-left"
-            if turn.live is not None:
-                turn.live.finish("client-left")
-            self._ended(turn)
-            return _DROP
-        if self.settings.speed != 1:
-            timeline = hastened(timeline, self.settings.speed)
-        gates = owner.gates if turn.live is None else turn.live
-        player = Player(timeline, transport, request.protocol, scheduler, exchange.sent, gates, exchange.started)
-        owner.players.add(player)
-        owner.steerings[exchange.id] = Steering(player, gates, turn.transfer, exchange.id)
-        exchange.sent.excused = scheduler.now()  # reading and understanding a large request takes its time
-        self.metrics.began(exchange.sent)
-        try:
-            await player.play(request.writer.drain)
-        except Exception as error:
-            # Rendering failed midway: the head is out, so ending the connection is all that can be said.
-            logger.exception("streaming %r", exchange)
-            exchange.error = f"{type(error).__name__}: {error}"
-            owner.errors.append(f"{exchange!r}: {exchange.error}")
-        finally:
-            owner.players.discard(player)
-            del owner.steerings[exchange.id]
-            exchange.outcome = player.outcome
-            if turn.live is not None:
-                turn.live.finish(player.outcome)
-            exchange.ended = scheduler.now()
-            self._measure(exchange, exchange.ended)
-            self._ended(turn)
-        return _KEEP if turn.transfer.keeps and exchange.outcome == "complete" else _DROP
-
-    def _measure(self, exchange: Exchange, now: float) -> None:
-        """Count the exchange, and say so when this machine was too slow for the times that were promised."""
-        worst, bound = exchange.sent.worst, self.settings.late_warning
-        exchange.late = worst > bound
-        self.metrics.ended(
-            exchange.sent, exchange.outcome or "failed", exchange.status, exchange.sent.blocked, late=exchange.late
-        )
-        if exchange.late and now > self._warned + _WARN_EVERY:
-            self._warned = now
-            logger.warning(
-                "%r was up to %.0f ms behind its times (the bound is %.0f ms): this machine is too slow for its load,"
-                " so do not blame the client; the worst of all is in /_mock/metrics",
-                exchange,
-                worst * 1000,
-                bound * 1000,
-            )
-
-    def _ended(self, turn: Turn) -> None:
-        if turn.namespace is not None:
-            turn.namespace.journal.weigh(turn.exchange)
-            turn.namespace.journal.changed()
-        if self.ended is not None:
-            self.ended(turn.exchange)
 
     # ------------------------------------------------------------------------------------------ parts of a request
 
     async def _body(self, turn: Turn) -> bytes:
         """The request's body. RequestError 413 beyond the limit; the rest is left to the connection's end."""
-        request, limit = turn.request, self.settings.body_limit
+        request, content, limit = turn.request, turn.request.content, self.settings.body_limit
         if (request.content_length or 0) <= limit:
             self._continue(turn)
             parts: list[bytes] = []
             size = 0
             while size <= limit:
                 try:
-                    part = await request.content.readany()
+                    # What has come already, as it mostly has, needs no waiting.
+                    part = content.read_nowait() if content.is_eof() else await content.readany()
                 except web.RequestPayloadError as error:
-                    request.content.feed_eof()  # or aiohttp would wait for the rest of it
+                    content.feed_eof()  # or aiohttp would wait for the rest of it
                     turn.transfer.keeps = False
                     raise RequestError(400, "The request's body is not encoded as its headers say.") from error
-                if not part:
-                    return parts[0] if len(parts) == 1 else b"".join(parts)
                 parts.append(part)
                 size += len(part)
+                if content.at_eof() and size <= limit:
+                    return part if len(parts) == 1 else b"".join(parts)
         turn.transfer.keeps = False
         raise RequestError(413, f"Request body too large: the limit is {limit} bytes.", code="request_too_large")
 
@@ -677,6 +577,30 @@ class Handler:
             headers=(("x-should-retry", "false"),),
         )
         return self._error(turn, said)
+
+
+@lru_cache(maxsize=1024)
+def _located(target: str) -> tuple[str, str, str, str, str]:
+    """Namespace, faults and flavour that the path's prefixes name, the path without them, and the query."""
+    if "://" in target[:8]:  # absolute form, RFC 9112 section 3.2.2
+        target = "/" + target.split("://", 1)[1].partition("/")[2]
+    path, _, query = target.partition("?")
+    id = chain = flavour = ""
+    if path.startswith("/~"):
+        id, slash, rest = path[2:].partition("/")
+        path = slash + rest
+    if path.startswith("/with/"):
+        segment, slash, rest = path[6:].partition("/")
+        chain, path = from_segment(segment), slash + rest
+    if path.startswith("/as/"):
+        name, slash, rest = path[4:].partition("/")
+        if name in FLAVOURS:  # by name alone: a URL opens no files
+            flavour, path = name, slash + rest
+    return id, chain, flavour, path, query
+
+
+_SHORT = 1024
+"""Characters of a target of which the parts are remembered."""
 
 
 def _closed() -> RequestError:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from mockprovider.dialects import DIALECTS
 from mockprovider.errors import RequestError
+from mockprovider.player import Player, plain_socket
 
 __all__ = ["Server"]
 
@@ -24,9 +26,33 @@ SETTINGS: dict[str, Any] = {
 
 
 class Protocol(RequestHandler):
-    """A connection whose own errors are the provider's, without a traceback in the log: they are the client's."""
+    """A connection whose own errors are the provider's, without a traceback in the log: they are the client's.
 
-    __slots__ = ()
+    player: the one that plays on it, if any does; it is told when the connection is lost, before its socket is closed.
+    requests: how many have come.
+    """
+
+    __slots__ = ("_descriptor", "player", "requests")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there."""
+        super().connection_made(transport)
+        self.player: Player | None = None
+        self.requests = 0
+        self._descriptor: int | None = None
+
+    @property
+    def descriptor(self) -> int:
+        """Where a player may write to, see `plain_socket`; to be asked while there is a transport."""
+        if self._descriptor is None:
+            self._descriptor = plain_socket(cast(asyncio.Transport, self.transport))
+        return self._descriptor
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It has left, or was cut off."""
+        if self.player is not None:
+            self.player.lost()
+        super().connection_lost(exc)
 
     def handle_error(
         self,
@@ -53,10 +79,21 @@ class Protocol(RequestHandler):
 
 
 class Server(web.Server):
-    """aiohttp's low-level server with these connections and settings."""
+    """aiohttp's low-level server with these connections and settings, and further ones of aiohttp's."""
 
-    def __init__(self, handler: Any) -> None:
-        super().__init__(handler, **SETTINGS)
+    def __init__(self, handler: Any, **further: Any) -> None:
+        super().__init__(handler, **SETTINGS, **further)
+        self._over = 0
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many connections there are, and how many are over."""
+        return len(self._connections), self._over
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """One of them is over."""
+        self._over += 1
+        super().connection_lost(handler, exc)
 
     def __call__(self) -> RequestHandler:
         return Protocol(self, loop=self._loop, **self._kwargs)

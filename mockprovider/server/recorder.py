@@ -29,9 +29,9 @@ from mockprovider.errors import SettingError, UnavailableError
 from mockprovider.recording import RecordedRequest, load_folder
 from mockprovider.redaction import Redactor, Rules
 from mockprovider.server.flow import NoTape, Taping
-from mockprovider.server.handler import Written
 from mockprovider.server.overlay import Overlay
-from mockprovider.server.protocol import SETTINGS, Protocol, Server
+from mockprovider.server.performing import Written
+from mockprovider.server.protocol import Protocol, Server
 from mockprovider.server.runner import LoopServer
 from mockprovider.server.tape import CODINGS, Shelf, Tape
 from mockprovider.server.upstream import Live, Upstream, UpstreamConnection
@@ -102,7 +102,7 @@ class _Client(Protocol):
 class _Clients(Server):
     def __init__(self, handler: Any) -> None:
         # Bodies go through as they are, packed or not.
-        web.Server.__init__(self, handler, **SETTINGS, auto_decompress=False)
+        super().__init__(handler, auto_decompress=False)
 
     def __call__(self) -> RequestHandler:
         return _Client(self, loop=self._loop, **self._kwargs)
@@ -120,6 +120,7 @@ class Recorder:
         self._web: _Clients | None = None
         self._listening: list[asyncio.Server] = []
         self.stopping = False
+        self._active = 0
         self._overlay = Overlay(self, settings.faults, settings.seed)
         self._shelf: Shelf | None = None
         self._old: list[tuple[tuple[str, str, bytes], Path | None]] = []
@@ -177,8 +178,23 @@ class Recorder:
 
     # ------------------------------------------------------------------------------------------ an exchange
 
+    def quiet(self, seconds: float) -> bool:
+        """Whether no exchange is under way; when the next comes, nobody knows."""
+        return not self._active
+
+    def connections(self) -> tuple[int, int]:
+        """How many connections there are, and how many are over."""
+        return (0, 0) if self._web is None else self._web.counts
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Forward a request, and its response."""
+        self._active += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self._active -= 1
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal

@@ -8,10 +8,9 @@ from itertools import chain
 from typing import Any
 
 from mockprovider.errors import SettingError
-from mockprovider.gates import Gates
 from mockprovider.player import Player
 from mockprovider.timeline import NOWHERE, Close, Control, End, Ending, Hold, Reset, Timed
-from mockprovider.wire import TransferEncoder
+from mockprovider.wire import TransferEncoder, singly
 
 __all__ = ["CUTS", "Steering"]
 
@@ -19,14 +18,14 @@ CUTS = ("reset", "close", "end")
 
 
 class Steering:
-    """What stands between one stream's timeline and its player, from the first time that somebody steers it.
+    """What stands between one stream's timeline and its player, once somebody steers it.
 
-    Before that it costs nothing. transfer: the stream's, which knows how its message ends.
+    transfer: the stream's, which knows how its message ends.
     """
 
-    def __init__(self, player: Player, gates: Gates, transfer: TransferEncoder, id: int) -> None:
+    def __init__(self, player: Player, transfer: TransferEncoder, id: int) -> None:
         self._player = player
-        self._gates = gates
+        self._gates = player.gates
         self._transfer = transfer
         self._gate = f"exchange-{id}"
         self._source: Iterator[Timed[Any]] | None = None
@@ -78,10 +77,9 @@ class Steering:
     def _take(self) -> None:
         """Stand between timeline and player; what the player has in hand already comes again."""
         rest, pending = self._player.take_back()
-        if self._source is None:
-            self._source = rest
-        if pending is not None:
-            self._source = chain([pending], self._source)
+        came = [] if pending is None else [pending]
+        # Bursts are for a player that nobody steers: here it is event by event.
+        self._source = chain(came, self._source) if self._source is not None else singly(chain(came, rest))
         self._player.go_on(self._steered())
 
     def _steered(self) -> Iterator[Timed[Any]]:

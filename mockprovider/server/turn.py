@@ -13,6 +13,7 @@ from mockprovider.dialects import TABLE, find
 from mockprovider.exchange import Exchange
 from mockprovider.namespace import Namespace
 from mockprovider.pace import Chunking
+from mockprovider.server.protocol import Protocol
 from mockprovider.wire import TransferEncoder
 
 if TYPE_CHECKING:
@@ -54,18 +55,32 @@ def _readable(origin: str | None, allowed: tuple[str, ...] | None) -> tuple[tupl
 
 
 _SERVED: WeakSet[object] = WeakSet()
-"""The transports of connections that have carried a request."""
+"""The transports of connections that have carried a request, where somebody else runs the server."""
+
+
+def _reused(request: web.BaseRequest) -> bool:
+    """Whether the connection has carried a request before; aiohttp counts too, but keeps it to itself."""
+    protocol = request.protocol
+    if isinstance(protocol, Protocol):
+        protocol.requests += 1
+        return protocol.requests > 1
+    known = request.transport in _SERVED
+    if request.transport is not None:
+        _SERVED.add(request.transport)
+    return known
 
 
 class Turn:
     """What belongs to one request while it is answered.
 
     match: the endpoint, None where the path has none; chain: the faults in its URL; chunking: how its transfer encoder
-    packs; expects: whether the client waits for leave to send its body. If it gets an answer instead, nobody can tell
-    whether the body follows, so the connection is not kept.
+    packs; whole: the response, where it is one write, and whether the connection may be kept after it; expects: whether
+    the client waits for leave to send its body. If it gets an answer instead, nobody can tell whether the body follows,
+    so the connection is not kept.
     """
 
     __slots__ = (
+        "_transfer",
         "chain",
         "chunking",
         "date",
@@ -81,7 +96,7 @@ class Turn:
         "request",
         "reused",
         "target",
-        "transfer",
+        "whole",
     )
 
     def __init__(
@@ -102,14 +117,12 @@ class Turn:
         self.target = TABLE.target(exchange.path, exchange.query, match)
         self.chain = ""
         self.live: LiveReply | None = None
-        # Whether the connection has carried a request before; aiohttp counts too, but keeps it to itself.
-        self.reused = request.transport in _SERVED
-        if request.transport is not None:
-            _SERVED.add(request.transport)
+        self.whole: tuple[bytes, bool] | None = None
+        self.reused = _reused(request)
         self.modern = request.version >= HttpVersion11
         self.expects = self.modern and request.headers.get("Expect", "").lower() == "100-continue"
         self.chunking = chunking
-        self.transfer = self.new_transfer()
+        self._transfer: TransferEncoder | None = None
         self.date = _date(int(exchange.wall))
         self.headers = _readable(request.headers.get("Origin"), allow_origins)
 
@@ -118,14 +131,26 @@ class Turn:
         """The headers that every response to the request carries."""
         return (("Date", self.date), *self.headers)
 
+    @property
+    def transfer(self) -> TransferEncoder:
+        """The transfer encoder of its response."""
+        if self._transfer is None:
+            self._transfer = self.new_transfer()
+        return self._transfer
+
+    @transfer.setter
+    def transfer(self, transfer: TransferEncoder) -> None:
+        self._transfer = transfer
+
+    @property
+    def client(self) -> tuple[bool, bool, bool]:
+        """What depends on the client: whether it knows chunks, asked for the head alone, and keeps the connection."""
+        return self.modern, self.request.method == "HEAD", bool(self.request.keep_alive) and not self.expects
+
     def new_transfer(self) -> TransferEncoder:
         """A transfer encoder for this request's client."""
-        return TransferEncoder(
-            self.chunking,
-            chunked=self.modern,
-            bodyless=self.request.method == "HEAD",
-            keep=self.request.keep_alive and not self.expects,
-        )
+        chunked, bodyless, keep = self.client
+        return TransferEncoder(self.chunking, chunked=chunked, bodyless=bodyless, keep=keep)
 
 
 @lru_cache(maxsize=1)

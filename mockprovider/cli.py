@@ -9,7 +9,6 @@ import json
 import logging
 import resource
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -137,7 +136,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         server = LoopServer(settings, scenario)
         if arguments.scenario is not None:
             server.follow(arguments.scenario, lambda: settings_from(arguments.scenario, given))
-        return asyncio.run(_run(server, arguments.journal, _announce))
+        return asyncio.run(_run(server, arguments.journal, lambda: _announce(server)))
     return _serve_together(settings, scenario, arguments.workers, arguments.journal)
 
 
@@ -162,7 +161,7 @@ def _serve_together(settings: Settings, scenario: ScenarioFile | None, number: i
     def work(workers: Workers, accepts: Callable[[], None]) -> int:
         server = LoopServer(agreed, scenario, workers)
         server.handler.seeded = settings.seed is not None
-        return asyncio.run(_run(server, journal, lambda _: accepts()))
+        return asyncio.run(_run(server, journal, accepts))
 
     def ready() -> None:
         for each in held:
@@ -191,23 +190,14 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _run(server: LoopServer, journal: Path | None, accepts: Callable[[LoopServer], None]) -> int:
+async def _run(server: LoopServer, journal: Path | None, accepts: Callable[[], None]) -> int:
+    from mockprovider.server.process import until_stopped
+
     with _JournalFile(journal) if journal is not None else contextlib.nullcontext() as log:
         if log is not None:
             server.handler.ended = log.write
-        await _until_stopped(server, accepts)
+        await until_stopped(server, accepts)
     return 0
-
-
-async def _until_stopped(server: LoopServer, accepts: Callable[[LoopServer], None]) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    await server.start()
-    accepts(server)
-    await stopped.wait()
-    await server.stop()
 
 
 def _announce(server: LoopServer) -> None:

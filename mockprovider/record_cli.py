@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +90,7 @@ def _rules(arguments: argparse.Namespace) -> Rules:
 
 
 def _record(arguments: argparse.Namespace) -> int:
+    from mockprovider.server.process import until_stopped
     from mockprovider.server.recorder import Recorder, RecorderSettings
     from mockprovider.server.upstream import Upstream
 
@@ -113,20 +113,15 @@ def _record(arguments: argparse.Namespace) -> int:
         arguments.faults or "",
         arguments.seed,
     )
-    return asyncio.run(_run(Recorder(settings)))
+    recorder = Recorder(settings)
+    asyncio.run(until_stopped(recorder, lambda: _announce(recorder)))
+    return 1 if recorder.failures else 0
 
 
-async def _run(recorder: Recorder) -> int:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    await recorder.start()
+def _announce(recorder: Recorder) -> None:
+    """Say that the recorder accepts, and how to ask it."""
     print(f"mockprovider listening on {recorder.url}", flush=True)
     print(_usage(recorder), file=sys.stderr, flush=True)
-    await stopped.wait()
-    await recorder.stop()
-    return 1 if recorder.failures else 0
 
 
 def _usage(recorder: Recorder) -> str:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import shlex
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +55,7 @@ def add_replay(commands: Any) -> None:
 
 def _replay(arguments: argparse.Namespace) -> int:
     from mockprovider.configuration import settings_from
+    from mockprovider.server.process import until_stopped
     from mockprovider.server.runner import LoopServer
 
     logging.basicConfig(format="mockprovider: %(message)s", level=logging.WARNING)
@@ -68,18 +66,8 @@ def _replay(arguments: argparse.Namespace) -> int:
     recordings = Recordings(arguments.folder or samples(), **chosen)
     given = {name: getattr(arguments, name) for name in ("host", "port", "faults", "seed", "token", "allow_hosts")}
     settings, _ = settings_from(None, {**given, "recordings": recordings})
-    return asyncio.run(_run(LoopServer(settings), _announce))
-
-
-async def _run(server: LoopServer, accepts: Callable[[LoopServer], None]) -> int:
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await server.start()
-    with contextlib.suppress(BrokenPipeError):
-        accepts(server)
-    await stopped.wait()
-    await server.stop()
+    server = LoopServer(settings)
+    asyncio.run(until_stopped(server, lambda: _announce(server)))
     return 0
 
 

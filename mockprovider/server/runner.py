@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mockprovider.errors import MockProviderError, UnavailableError
+from mockprovider.player import perform
 from mockprovider.scenario_file import ScenarioFile
 from mockprovider.scheduler import LoopScheduler
 from mockprovider.server.control import Control
@@ -81,10 +82,18 @@ class LoopServer:
         """Whether further ports are open for the namespace."""
         return self.handler.listeners is not None and self.handler.listeners.has(namespace)
 
+    def quiet(self, seconds: float) -> bool:
+        """Whether no stream has anything to do within so many seconds."""
+        return self.handler.scheduler is None or self.handler.scheduler.quiet(seconds)
+
+    def connections(self) -> tuple[int, int]:
+        """How many connections there are, and how many are over."""
+        return (0, 0) if self._web is None else self._web.counts
+
     def attach(self) -> None:
         """Give the handler this loop's scheduler, without listening: for a server that somebody else runs."""
         if self.handler.scheduler is None:
-            self.handler.scheduler = LoopScheduler(asyncio.get_running_loop())
+            self.handler.scheduler = LoopScheduler(asyncio.get_running_loop(), perform)
             self.handler.listeners = Listeners(self.settings.host, self._protocol)
 
     def _protocol(self) -> asyncio.BaseProtocol:

@@ -67,7 +67,7 @@ def _costs(bench: Bench, name: str, sweep: Sweep) -> Costs:
         if tokens:
             results += _instant(bench, name, tokens, streams)
         else:
-            window = 2.0 if bench.settings.quick else 4.0
+            window = 1.0 if bench.settings.quick else 4.0
             results.append(paced.run(bench, name, streams, itl=streams / PACED_RATE, window=window))
         cost = measure.cost([result for result in results if result is not None])
         if not math.isnan(cost):
@@ -82,7 +82,7 @@ def _instant(bench: Bench, name: str, tokens: int, streams: int) -> list[measure
         return []
     try:
         contenders.probe(server)
-        each = max(1, round((EVENTS // 3 if settings.quick else EVENTS) / (tokens * streams)))
+        each = max(1, round((EVENTS // 5 if settings.quick else EVENTS) / (tokens * streams)))
         rounds = range(1 if settings.quick else 3)
         return list(measure.faultless([measure.read(server, connections=streams, each=each) for _ in rounds]))
     except build.Absent as reason:

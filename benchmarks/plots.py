@@ -28,16 +28,16 @@ def _document(width: int, height: int, title: str, parts: list[str]) -> str:
 
 
 def _bars(plot: Plot) -> str:
-    """Horizontal bars on a logarithmic scale."""
+    """Horizontal bars on a logarithmic scale; what is nothing there has the shortest."""
     name_width, row = 290, 28
-    largest = max(value for _, value in plot.bars)
-    smallest = min(value for _, value in plot.bars)
+    largest = max(value for _, value in plot.bars) or 1.0
+    smallest = min((value for _, value in plot.bars if value), default=largest)
     low = 10 ** math.floor(math.log10(min(smallest, largest / 100)))
     room = WIDTH - name_width - 100
     parts = [f'<text x="16" y="42" fill="#555">{escape(plot.y_label)}, logarithmic</text>']
     for i, (name, value) in enumerate(plot.bars):
         y = 56 + i * row
-        length = max(1.0, room * math.log10(value / low) / math.log10(largest / low))
+        length = max(1.0, room * math.log10(value / low) / math.log10(largest / low)) if value else 1.0
         colour = COLOURS[0] if name.startswith("mockprovider") else "#9aa5ad"
         parts.append(f'<text x="{name_width - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>')
         parts.append(f'<rect x="{name_width}" y="{y}" width="{length:.1f}" height="{row - 8}" fill="{colour}"/>')

@@ -105,6 +105,8 @@ def test_growth_is_the_greatest_rise() -> None:
     "plot",
     [
         Plot("a", "bars & more", "", "events/s", bars=[("mockprovider", 1.0), ("C", 3e6)]),
+        Plot("d", "one that did nothing", "", "events/s", bars=[("mockprovider", 9.0), ("mockllm", 0.0)]),
+        Plot("e", "none that did anything", "", "events/s", bars=[("mockllm", 0.0)]),
         Plot(
             "b",
             "lines",
@@ -117,7 +119,7 @@ def test_growth_is_the_greatest_rise() -> None:
         ),
         Plot("c", "empty", "streams", "ms"),
     ],
-    ids=["bars", "lines", "empty"],
+    ids=["bars", "a bar of nothing", "nothing but that", "lines", "empty"],
 )
 def test_plots_are_well_formed(plot: Plot) -> None:
     """Every plot is an SVG document that names what it shows."""

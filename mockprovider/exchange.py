@@ -239,8 +239,7 @@ class SentLog:
 
     def unblocked(self, since: float, now: float) -> None:
         """The client reads again: what became due meanwhile is late by its own doing."""
-        if self._run is not None:
-            self._enter()
+        self._enter()
         self.blocked += now - since
         self.excused = now
 

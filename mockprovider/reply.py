@@ -643,7 +643,7 @@ def _paced_in_turn(
                     gap = 0.0
                     continue
                 if leads and tokens > 1:
-                    gap += sum(itl() for _ in range(tokens - 1))
+                    gap += sum(timing.gaps(tokens - 1))
                 yield gap, delta, (delta.choice, sent)
                 gap = 0.0
                 if holds:

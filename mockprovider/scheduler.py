@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
-__all__ = ["DUE", "SLOT", "LoopScheduler", "Scheduled", "Scheduler", "VirtualScheduler", "one_by_one"]
+__all__ = ["SLOT", "LoopScheduler", "Scheduled", "Scheduler", "VirtualScheduler", "one_by_one"]
 
 SLOT = 0.0005
 """Seconds that one slot of the schedule lasts."""
@@ -33,7 +33,7 @@ _NEAR = 0.00002
 
 _NOWHERE = -1
 _SOON = -2
-DUE = -3
+_DUE = -3
 """Instead of the key of a slot, in an item that is not scheduled, whose turn is the next one that is free, or whose
 turn it is."""
 
@@ -50,7 +50,7 @@ class Scheduled(Protocol):
 def one_by_one(items: Sequence[Scheduled], now: float) -> None:
     """Serve items whose turn it is, but for those that a neighbour has removed or put elsewhere meanwhile."""
     for item in items:
-        if item.slot == DUE:
+        if item.slot == _DUE:
             item.slot = _NOWHERE
             item.due(now)
 
@@ -128,7 +128,7 @@ class _Slots:
             for item in taken:
                 del slot[item]
         for item in taken:
-            item.slot = DUE
+            item.slot = _DUE
         return taken
 
     def __len__(self) -> int:

@@ -134,7 +134,7 @@ class Burst:
 
     def hastened(self, speed: float) -> Burst:
         """The same with its gaps divided by the speed."""
-        return Burst(self.pieces, self.joins, [gap / speed for gap in self.gaps])
+        return Burst(self.pieces, self.joins, [gap / speed for gap in self.gaps]) if self.gaps else self
 
     def singly(self, gap: float) -> Iterator[tuple[float, bytes | Write]]:
         """Its pieces one by one, each with its gap, the first with the one given."""

@@ -18,7 +18,7 @@ __all__ = ["hastened", "sooner"]
 def hastened(timeline: Iterator[Timed[Any]], speed: float) -> Iterator[Timed[Any]]:
     """The timeline with every gap divided by the speed."""
     for gap, item, origin in timeline:
-        yield gap / speed, item.hastened(speed) if type(item) is Burst and item.gaps else item, origin
+        yield gap / speed, item.hastened(speed) if type(item) is Burst else item, origin
 
 
 def sooner(headers: tuple[tuple[str, str], ...], speed: float) -> tuple[tuple[str, str], ...]:

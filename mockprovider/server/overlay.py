@@ -24,7 +24,7 @@ from mockprovider.faults.applied import Applied
 from mockprovider.faults.base import Response
 from mockprovider.faults.grammar import from_segment
 from mockprovider.namespace import Namespace
-from mockprovider.player import Player, perform
+from mockprovider.player import Player
 from mockprovider.recording import RecordedRequest
 from mockprovider.render import message, replaced
 from mockprovider.replay.living import Living
@@ -80,7 +80,7 @@ class Overlay:
 
     async def exchange(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request with what its upstream says, and faults."""
-        scheduler = self._scheduler = self._scheduler or LoopScheduler(asyncio.get_running_loop(), perform)
+        scheduler = self._scheduler = self._scheduler or LoopScheduler(asyncio.get_running_loop())
         turn = self._turn(request, scheduler.now())
         flow: Flow | None = None
         tape: Taping | None = None

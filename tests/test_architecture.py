@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import mockprovider
+from mockprovider.faults import FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -255,6 +256,17 @@ def test_the_public_names_are_these() -> None:
         assert inspect.getdoc(getattr(mockprovider, name)), name
     with pytest.raises(AttributeError, match="module 'mockprovider' has no attribute 'MockProvder'"):
         _ = mockprovider.MockProvder
+
+
+def test_a_server_starts_without_its_faults() -> None:
+    """They are loaded when somebody looks at them, and listed in one order whichever file was imported first."""
+    code = (
+        "import sys, mockprovider.server.runner; loaded = 'mockprovider.faults.before' in sys.modules;"
+        "import mockprovider.faults.wire; from mockprovider.faults import FAULTS; print(loaded, *FAULTS)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", *FAULTS]
+    assert next(iter(FAULTS)) == "noop"
 
 
 def test_a_public_name_loads_what_it_needs_alone() -> None:

@@ -10,6 +10,7 @@ import weakref
 
 import pytest
 
+from mockprovider.faults import FAULTS
 from mockprovider.server.process import due, until_stopped
 
 
@@ -79,3 +80,17 @@ async def test_garbage_is_collected_while_the_server_runs(monkeypatch: pytest.Mo
     assert [left() for left in server.left[:2]] == [None, None]
     assert not any(server.automatic)
     assert (gc.isenabled(), gc.get_freeze_count()) == (True, frozen)
+
+
+async def test_faults_are_there_before_anybody_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server says that it listens, and then loads what would hold up its streams when it is first used."""
+    monkeypatch.setattr(FAULTS, "_loaded", False)
+    loaded: list[bool] = []
+
+    def accepts() -> None:
+        loaded.append(FAULTS._loaded)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async with asyncio.timeout(10):
+        await until_stopped(Leaving(), accepts)
+    assert [*loaded, FAULTS._loaded] == [False, True]

@@ -8,14 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mockprovider.errors import SettingError, nearest
-from mockprovider.faults import before, connection, message, payload, pings, reply, sse, timing, wire
 from mockprovider.faults.base import FAULTS, Context, Fault, Level
 from mockprovider.faults.grammar import Call, parse
 
 __all__ = ["FAULTS", "Context", "Fault", "Level", "chain", "made", "text_of"]
-
-# Importing a file of faults registers what is in it.
-_FILES = (before, connection, message, payload, pings, reply, sse, timing, wire)
 
 
 def made(call: Call) -> Fault:

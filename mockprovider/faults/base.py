@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from enum import IntEnum
+from importlib import import_module
 from typing import Any, ClassVar, TypeVar
 
 from mockprovider.errors import RequestError, SettingError, nearest
@@ -384,8 +385,42 @@ def kind_of(each: Field[Any]) -> Kind:
 
 F = TypeVar("F", bound=type[Fault])
 
-FAULTS: dict[str, type[Fault]] = {}
-"""All faults by name. `mockprovider.faults` fills it by importing every file of faults."""
+_FILES = (
+    "base", "forms", "before", "connection", "message", "fields", "payload", "pings", "reply", "sse_between",
+    "sse_ending", "sse", "timing", "text", "wire",
+)  # fmt: skip
+"""Where faults are, in the order in which they are listed."""
+
+
+class _Faults(Mapping[str, type[Fault]]):
+    """All faults by name. Their files are read when somebody looks: that takes as long as half of everything else."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, type[Fault]] = {}
+        self._loaded = False
+
+    def load(self) -> dict[str, type[Fault]]:
+        """Read the files, each of which registers what is in it, if that has not been done."""
+        if not self._loaded:
+            ranks = {import_module(f"mockprovider.faults.{file}").__name__: rank for rank, file in enumerate(_FILES)}
+            # Whichever was imported first; faults of somebody else's come last.
+            found = sorted(self.known.items(), key=lambda row: ranks.get(row[1].__module__, len(ranks)))
+            self.known = dict(found)
+            self._loaded = True
+        return self.known
+
+    def __getitem__(self, name: str) -> type[Fault]:
+        return self.load()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.load())
+
+    def __len__(self) -> int:
+        return len(self.load())
+
+
+FAULTS = _Faults()
+"""All faults by name."""
 
 
 def fault(name: str, level: Level, *, legal: bool = False, any_framing: bool = False) -> Callable[[F], F]:
@@ -395,14 +430,14 @@ def fault(name: str, level: Level, *, legal: bool = False, any_framing: bool = F
     """
 
     def register(made: F) -> F:
-        if name in FAULTS:
+        if name in FAULTS.known:
             raise SettingError(f"there are two faults named {name!r}")
         made.name = name
         made.home = level
         made.legal = legal
         made.any_framing = any_framing or level is not Level.EVENT
         made.summary = (made.__doc__ or "").partition("\n")[0]
-        FAULTS[name] = made
+        FAULTS.known[name] = made
         return made
 
     return register

@@ -6,20 +6,22 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mockprovider.errors import SettingError
 from mockprovider.faults.applied import Applied
 from mockprovider.faults.base import Context, CuttingStage, Fault, Level, Noop, Position
 from mockprovider.faults.blocks import comment_line
 from mockprovider.faults.selection import Which
-from mockprovider.faults.sse_between import Keepalive
 from mockprovider.replay.arriving import Blocks, Lifted
 from mockprovider.replay.lowering import Headed, ToBlocks, ToDeltas, ToPayloads
 from mockprovider.replay.reel import BY_TOKEN, LINES
 from mockprovider.replay.relaying import Relaid, Repacked
 from mockprovider.timeline import NOWHERE, Ending, Hang, Stage, Timed
 from mockprovider.wire import Head, Write
+
+if TYPE_CHECKING:
+    from mockprovider.faults.sse_between import Keepalive
 
 __all__ = ["Living", "refusal"]
 
@@ -280,8 +282,8 @@ class Living:
         for fault, context in self._applied.pairs:
             if fault.level is level and fault in self.struck:
                 try:
-                    if isinstance(fault, Keepalive):
-                        self._keeping.append(_Keeping(fault, self._now))
+                    if fault.name == "keepalive":
+                        self._keeping.append(_Keeping(cast("Keepalive", fault), self._now))
                         made.append(self._keeping[-1])
                     else:
                         made.append(fault.stage(context))

@@ -14,6 +14,8 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
+from mockprovider.faults.base import FAULTS
+
 __all__ = ["due", "until_stopped"]
 
 _EVERY = 0.5
@@ -54,6 +56,7 @@ async def until_stopped(server: Server, accepts: Callable[[], None]) -> None:
     await server.start()
     with contextlib.suppress(BrokenPipeError):  # whoever was to read it has gone
         accepts()
+    FAULTS.load()  # here, because the first use of one would hold up the streams that are under way
     async with _collecting(server):
         await stopped.wait()
     await server.stop()

@@ -176,17 +176,17 @@ class SentLog:
                 self._run = None
             if not count:
                 return
-            if deadlines[0] > self._due and deadlines[0] >= self.excused and min(times) > JOINED:
+            events = count
+            if min(times) == JOINED:
+                deadlines, times, pieces = _together(deadlines, times, pieces)
+            if deadlines[0] > self._due and deadlines[0] >= self.excused:
                 self._due = deadlines[-1]
                 self._add_all(deadlines, times, pieces, deadlines)
+                self._events += events - len(times)
                 return
-            at = 0
-            while at < len(times):
-                upto = at + 1
-                while upto < len(times) and times[upto] == JOINED:
-                    upto += 1
-                self._add(deadlines[at], times[at], b"".join(pieces[at:upto]), upto - at)
-                at = upto
+            for deadline, time, piece in zip(deadlines, times, pieces, strict=True):
+                self._add(deadline, time, piece, 1)
+            self._events += events - len(times)
 
     def _add_all(
         self, deadlines: Sequence[float], times: Sequence[float], pieces: Sequence[bytes], due: Sequence[float]
@@ -201,18 +201,19 @@ class SentLog:
             self._late += [seconds for seconds in late if seconds > BOUNDS[0]]
         self._worst = max(self._worst, worst)
         sizes = list(map(len, pieces))
+        size = sum(sizes)
         kept = max(0, min(count, KEPT_WRITES - self._writes))
         self._writes += count
-        self._bytes += sum(sizes)
+        self._bytes += size
         self._events += count
         self._lateness += sum(late)
         self._last = times[-1]
         if kept < count:
             deadlines, times, pieces, sizes = deadlines[:kept], times[:kept], pieces[:kept], sizes[:kept]
+            size = sum(sizes)
         self._deadlines.extend(deadlines)
         self._times.extend(times)
         self._sizes.extend(sizes)
-        size = sum(sizes)
         if size <= self._room:
             self._room -= size
             self._data.extend(pieces)
@@ -299,6 +300,16 @@ class SentLog:
         if self._run is not None:
             self._enter()
         return self
+
+
+def _together(
+    deadlines: Sequence[float], times: Sequence[float], pieces: Sequence[bytes]
+) -> tuple[list[float], list[float], list[bytes]]:
+    """The writes of pieces of which some left with the one before them."""
+    firsts = [at for at, time in enumerate(times) if time != JOINED]
+    ends = [*firsts[1:], len(times)]
+    joined = [b"".join(pieces[at:end]) for at, end in zip(firsts, ends, strict=True)]
+    return [deadlines[at] for at in firsts], [times[at] for at in firsts], joined
 
 
 class Exchange:

@@ -8,11 +8,10 @@ proves that both give the same bytes.
 
 from __future__ import annotations
 
-import re
 import secrets
 import string
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
 from mockprovider.dialects.base import Voice
@@ -20,12 +19,15 @@ from mockprovider.reply import Reply, Text
 from mockprovider.timeline import End, Timed
 from mockprovider.wire import TransferEncoder
 
-__all__ = ["Memo"]
+__all__ = ["Kept", "Memo"]
 
 _LIMIT = 256
 _SIZE = 32 * 1024
 """Bytes of a reply that is kept: what leaves in one write."""
 
+
+_LETTERS = (string.ascii_letters.encode() * 5)[:256]
+"""A letter for each byte."""
 
 Value = Callable[[Voice, str], str]
 """What stands at a mark, from the exchange's voice and the date."""
@@ -61,18 +63,21 @@ class _Marked(Voice):
         return self._mark(20, lambda voice, date: voice.moment())
 
     def _mark(self, length: int, value: Value) -> str:
-        mark = "".join(secrets.choice(string.ascii_letters) for _ in range(length))
+        mark = secrets.token_bytes(length).translate(_LETTERS).decode()
         self.marks[mark.encode()] = value
         return mark
 
 
-class _Kept:
-    """The bytes of a response, cut into marks and what is between them, and what each mark stands for, and where."""
+class Kept:
+    """The bytes of a response, cut into marks and what is between them, and what each mark stands for, and where.
+
+    keeps: whether the connection may be kept after it.
+    """
 
     __slots__ = ("keeps", "pieces", "replies", "values")
 
     def __init__(self, data: bytes, marks: dict[bytes, Value], replies: tuple[Reply, ...], keeps: bool) -> None:
-        self.pieces = re.split(b"(" + b"|".join(marks) + b")", data)
+        self.pieces = _cut(data, marks)
         self.values = [
             (value, [at for at, piece in enumerate(self.pieces) if piece == mark]) for mark, value in marks.items()
         ]
@@ -80,12 +85,27 @@ class _Kept:
         self.keeps = keeps
 
     def fill(self, voice: Voice, date: str) -> bytes:
+        """The response with this voice's ids and stamps, and this date."""
         parts = self.pieces.copy()
         for value, places in self.values:
             said = value(voice, date).encode()
             for at in places:
                 parts[at] = said
         return b"".join(parts)
+
+
+def _cut(data: bytes, marks: Iterable[bytes]) -> list[bytes]:
+    """The marks in the data and what is between them. (To compile a pattern takes longer than everything else.)"""
+    pieces = [data]
+    for mark in marks:
+        cut: list[bytes] = []
+        for piece in pieces:
+            first, *others = piece.split(mark)
+            cut.append(first)
+            for other in others:
+                cut += mark, other
+        pieces = cut
+    return pieces
 
 
 Render = Callable[[Voice, str, TransferEncoder], Iterator[Timed[Any]]]
@@ -95,9 +115,9 @@ class Memo:
     """Kept responses by what they depend on, the least recently used falling out."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, _Kept | None] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Kept | None] = OrderedDict()
 
-    def bytes_of(
+    def kept(
         self,
         key: Hashable,
         voice: Voice,
@@ -105,25 +125,24 @@ class Memo:
         replies: tuple[Reply, ...],
         render: Render,
         transfer: Callable[[], TransferEncoder],
-    ) -> tuple[bytes, bool] | None:
-        """The whole response for this voice and date, and whether the connection may be kept; None: render it.
+    ) -> Kept | None:
+        """The whole response, to be filled in with a voice and a date; None: render it.
 
         key: everything that the bytes depend on besides ids, stamp and date. render: makes the actions with a given
         voice, date and transfer encoder; transfer: makes a new encoder.
         """
         if key in self._kept:
             self._kept.move_to_end(key)
-            kept = self._kept[key]
-        else:
-            kept = self._kept[key] = _learn(voice, date, replies, render, transfer())
-            if len(self._kept) > _LIMIT:
-                self._kept.popitem(last=False)
-        return None if kept is None else (kept.fill(voice, date), kept.keeps)
+            return self._kept[key]
+        kept = self._kept[key] = _learn(voice, date, replies, render, transfer())
+        if len(self._kept) > _LIMIT:
+            self._kept.popitem(last=False)
+        return kept
 
 
 def _learn(
     voice: Voice, date: str, replies: tuple[Reply, ...], render: Render, transfer: TransferEncoder
-) -> _Kept | None:
+) -> Kept | None:
     """The response with marks, or None where it is not one write of moderate size that ends cleanly."""
     if any(isinstance(part, Text) and not isinstance(part.text, str) for reply in replies for part in reply.parts):
         return None
@@ -146,4 +165,4 @@ def _learn(
     # A mark that is nowhere was not used as it stands: something was derived from it.
     if not all(mark in whole for mark in marked.marks):
         return None
-    return _Kept(whole, marked.marks, replies, transfer.keeps)
+    return Kept(whole, marked.marks, replies, transfer.keeps)

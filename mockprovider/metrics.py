@@ -29,7 +29,7 @@ SIZE = _FIRST + len(BOUNDS) + 1
 """How many doubles the numbers of one server take."""
 
 _OPEN, _WRITES, _BYTES, _EVENTS = (_PLACE[name] for name in ("open", "writes", "bytes", "events"))
-_SUM = _PLACE["lateness_sum"]
+_SUM, _BLOCKED, _LATE = (_PLACE[name] for name in ("lateness_sum", "blocked", "late"))
 
 
 Doubles: TypeAlias = "array[float] | memoryview[float]"
@@ -89,8 +89,10 @@ class Metrics:
         """A response has ended so; it waited so many seconds for its client; late: beyond the server's bound."""
         values = self._values
         values[_PLACE[outcome]] += 1
-        values[_PLACE["blocked"]] += blocked
-        values[_PLACE["late"]] += late
+        if blocked:
+            values[_BLOCKED] += blocked
+        if late:
+            values[_LATE] += 1
         if status is not None and status // 100 in _PLACE:
             values[_PLACE[status // 100]] += 1
 

@@ -58,11 +58,20 @@ class Namespace:
         identity: what makes requests with the same body different ones.
         """
         digest = blake2b(body, digest_size=16, key=identity and blake2b(identity).digest()).digest()
+        return digest, self.again(digest)
+
+    def again(self, digest: bytes) -> int:
+        """How many requests with this digest came before; this is one more."""
         ordinal = self._seen.pop(digest, 0)
         self._seen[digest] = ordinal + 1
         if len(self._seen) > _BODIES:
             self._seen.popitem(last=False)
-        return digest, ordinal
+        return ordinal
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing is set here that an answer could depend on: no rule, gate, recording or lever."""
+        return self.levers is UNTOUCHED and self.deck is None and not self.scenario.rules and not self.gates.positions()
 
     def attempt(self, chain: str, faults: Sequence[Fault], digest: bytes) -> int:
         """Which attempt of the same request this is, 1 for the first, as far as these faults are concerned.

@@ -61,14 +61,16 @@ class Connection(Protocol):
 class Player:
     """Plays one exchange's timeline. `outcome` is None until it has ended; see `exchange.OUTCOMES`.
 
-    descriptor: where writes may go past the transport without a look at it, as long as the client keeps up (`direct`);
-    whoever gives it has it from `plain_socket`, and calls `lost` when the connection is lost.
+    `play` it in a task, or `begin` it and call `writable` and `lost` as the connection has it. error: what rendering
+    raised, after the connection was aborted. descriptor: where writes may go past the transport without a look at it,
+    as long as the client keeps up (`direct`); whoever gives it has it from `plain_socket`, and calls `lost`.
     """
 
     __slots__ = (
-        "_actions", "_alone_until", "_at", "_blocked", "_burst", "_closing", "_connection", "_deadline", "_deadlines",
-        "_done", "_error", "_gate", "_half_closed", "_item", "_log", "_now", "_pause", "_pieces", "_planned", "_ready",
-        "_reset_from", "_scheduler", "_socket", "_times", "_transport", "direct", "gates", "outcome", "slot",
+        "_actions", "_alone_until", "_at", "_blocked_since", "_burst", "_closing", "_connection", "_deadline",
+        "_deadlines", "_done", "_ended", "_gate", "_half_closed", "_item", "_log", "_now", "_pause", "_pieces",
+        "_planned", "_ready", "_reset_from", "_scheduler", "_socket", "_times", "_transport", "direct", "error",
+        "gates", "outcome", "slot",
     )  # fmt: skip
 
     def __init__(
@@ -99,7 +101,7 @@ class Player:
         self._reset_from = 0.0
         self._socket = descriptor
         self._closing = transport.is_closing
-        self._blocked = False
+        self._blocked_since: float | None = None
         self._burst: Burst | None = None  # the one that is under way, its pieces, when each is due, and which is next
         self._pieces: Sequence[bytes] = ()
         self._deadlines: list[float] = []
@@ -110,40 +112,54 @@ class Player:
         self._half_closed = False
         self._gate: str | None = None
         self._done: asyncio.Future[None] | None = None
-        self._error: Exception | None = None
+        self._ended: Callable[[], object] | None = None
+        self.error: Exception | None = None
 
     async def play(self, drain: Callable[[], asyncio.Future[None] | object]) -> str:
         """Perform the timeline; returns the outcome. `drain` waits until the transport takes writes again.
 
         Raises what rendering raised, after the connection was aborted. Cancelling it means that the client has left.
         """
-        if not self.direct:
-            self._socket = plain_socket(self._transport)
+        loop = asyncio.get_running_loop()
+        self._done = loop.create_future()
         try:
-            self.due(self._now())
+            self.begin(lambda: None)
             while self.outcome is None:
-                if self._blocked:
-                    since = self._now()
+                await self._done
+                self._done = loop.create_future()
+                if self._blocked_since is not None:
                     try:
                         await drain()  # type: ignore[misc]
                     except ConnectionError:
-                        self._finish("client-left")
-                    self._blocked = False
-                    now = self._now()
-                    self._log.unblocked(since, now)
-                    self.due(now)
-                else:
-                    self._done = asyncio.get_running_loop().create_future()
-                    await self._done
+                        self.lost()
+                    self.writable()
         finally:
-            if self.outcome is None:
-                self._finish("closed" if self._half_closed else "client-left")
-            self._scheduler.remove(self)
-            if self._gate is not None:
-                self.gates.leave(self._gate, self._resume)
-        if self._error is not None:
-            raise self._error
+            self.lost()
+            self._settle()
+        if self.error is not None:
+            raise self.error
         return self.outcome
+
+    def begin(self, ended: Callable[[], object]) -> None:
+        """Perform what is due, and the rest in its time; `ended` is called in a later turn of the loop."""
+        self._ended = ended
+        if not self.direct:
+            self._socket = plain_socket(self._transport)
+        self.due(self._now())
+
+    def writable(self) -> None:
+        """The transport takes writes again, if it does."""
+        if self._blocked_since is not None and not self._connection.writing_paused:
+            self._unblock()
+            self.due(self._now())
+
+    def lost(self) -> None:
+        """The connection is lost, and its descriptor may soon be another's."""
+        self.direct = False
+        if self._blocked_since is not None:
+            self._unblock()
+        if self.outcome is None:
+            self._finish("closed" if self._half_closed else "client-left")
 
     def take_back(self) -> tuple[Iterator[Timed[SocketItem | Control]], Timed[SocketItem | Control] | None]:
         """Give up what is still to come: the rest of the timeline, and the action that was next, if there is one.
@@ -167,7 +183,7 @@ class Player:
         """Play these actions, the first gap counted from now."""
         self._actions = actions
         self._deadline = self._now()
-        if self.outcome is None and not self._blocked:
+        if self.outcome is None and self._blocked_since is None:
             self._scheduler.soon(self)
 
     def stop(self) -> None:
@@ -185,7 +201,7 @@ class Player:
                 self._perform(now)
         except Exception as error:  # noqa: BLE001  rendering runs here, in the scheduler's turn: the error belongs
             # to this exchange alone, and `play` raises it where the exchange is handled.
-            self._error = error
+            self.error = error
             self._finish("failed")
             self._transport.abort()
 
@@ -244,8 +260,7 @@ class Player:
             if not going:
                 return
             if self._connection.writing_paused:
-                self._blocked = True
-                self._wake()
+                self._block()
                 return
             left -= 1
         self._scheduler.soon(self)
@@ -303,35 +318,22 @@ class Player:
             if now >= self._log.settle_at:
                 self._log.settle()
         if not self.direct and self._connection.writing_paused:
-            self._blocked = True
-            self._wake()
+            self._block()
             return False
         return True
 
     def sent(self, size: int, now: float) -> None:
         """So many bytes of what was ready have left: note it, and schedule what follows."""
-        ready, pieces, deadlines, at = self._ready, self._pieces, self._deadlines, self._at + 1
+        ready = self._ready
         if ready is None:  # it was ended while others were served
             self._times.append(now)
-            return
-        if size == len(ready) and at < len(pieces):
-            # `_wrote` and `_go_on`, in line: this runs for nearly every write of a stream with gaps.
-            self._times.append(now)
-            self._at = at
-            self._ready, self._alone_until = pieces[at], deadlines[at + 1]
-            self._scheduler.at(deadlines[at], self)
             return
         self.slot = -1
         if size < len(ready):
             self.direct = False
             self._transport.write(ready[size:])
-        if self._wrote(at, now):
+        if self._wrote(self._at + 1, now):
             self.due(now)
-
-    def lost(self) -> None:
-        """The connection is lost, and its descriptor may soon be another's."""
-        self.direct = False
-        self._ready = None
 
     # ------------------------------------------------------------------------------------------ writes
 
@@ -491,14 +493,37 @@ class Player:
         unsent = struct.unpack("i", fcntl.ioctl(descriptor, _SIOCOUTQNSD, b"\0\0\0\0"))[0]
         return bool(unsent)
 
-    def _finish(self, outcome: str) -> None:
-        self.outcome = self.outcome or outcome
-        self._ready = None
+    def _block(self) -> None:
+        """Nothing can be written until the client reads."""
+        self._blocked_since = self._now()
         self._wake()
+
+    def _unblock(self) -> None:
+        assert self._blocked_since is not None, "asked before"
+        self._log.unblocked(self._blocked_since, self._now())
+        self._blocked_since = None
+
+    def _finish(self, outcome: str) -> None:
+        self._ready = None
+        if self.outcome is None:
+            self.outcome = outcome
+            if self._done is None:
+                asyncio.get_running_loop().call_soon(self._settle)
+            else:
+                self._wake()
 
     def _wake(self) -> None:
         if self._done is not None and not self._done.done():
             self._done.set_result(None)
+
+    def _settle(self) -> None:
+        """It has ended: nothing waits for it any more."""
+        self._scheduler.remove(self)
+        if self._gate is not None:
+            self.gates.leave(self._gate, self._resume)
+        ended, self._ended = self._ended, None  # which mostly knows the player, and would keep it
+        if ended is not None:
+            ended()
 
 
 def perform(players: list[Player], now: float) -> None:
@@ -512,7 +537,23 @@ def perform(players: list[Player], now: float) -> None:
     sends = map(os.write, [player._socket for player in ready], [player._ready for player in ready])  # type: ignore[arg-type]
     with contextlib.suppress(OSError):  # what it is finds the player for which it happened, in its own way
         sent.extend(zip(sends, iter(time.monotonic, None), strict=False))
+    going: list[Player] = []
+    deadlines: list[float] = []
+    others: list[tuple[Player, int, float]] = []
     for player, (size, left) in zip(ready, sent, strict=False):
+        at = player._at + 1
+        if size == len(player._ready) and at < len(player._pieces):  # type: ignore[arg-type]
+            # `Player.sent`, `_wrote` and `_go_on`, in line: this is nearly every write of a stream with gaps.
+            player._times.append(left)
+            player._at = at
+            player._ready, player._alone_until = player._pieces[at], player._deadlines[at + 1]
+            going.append(player)
+            deadlines.append(player._deadlines[at])
+        else:
+            others.append((player, size, left))
+    if going:
+        going[0]._scheduler.at_each(deadlines, going)
+    for player, size, left in others:
         player.sent(size, left)
     if len(sent) < len(players):
         one_by_one(players, now)

@@ -67,6 +67,9 @@ class Scheduler(Protocol):
         deadline: finite.
         """
 
+    def at_each(self, deadlines: Sequence[float], items: Sequence[Scheduled]) -> None:
+        """`at`, for each deadline and its item."""
+
     def soon(self, item: Scheduled) -> None:
         """Call `item.due` after others have had their turn."""
 
@@ -96,6 +99,20 @@ class _Slots:
         else:
             slot[item] = None
         item.slot = key
+
+    def add_each(self, deadlines: Sequence[float], items: Sequence[Scheduled]) -> None:
+        # `_slot` and `add`, in line: this runs for nearly every write of a stream with gaps.
+        slots, ceil = self._slots, math.ceil
+        for deadline, item in zip(deadlines, items, strict=True):
+            key = ceil(deadline / SLOT)
+            if key * SLOT < deadline:
+                key += 1
+            if key in slots:
+                slots[key][item] = None
+            else:
+                slots[key] = {item: None}
+                heapq.heappush(self._heap, key)
+            item.slot = key
 
     def remove(self, item: Scheduled) -> None:
         slot = self._slots.get(item.slot)
@@ -150,12 +167,17 @@ class LoopScheduler:
         self.now = time.monotonic
 
     def at(self, deadline: float, item: Scheduled) -> None:
-        key = math.ceil(deadline / SLOT)  # `_slot`, in line: this runs for every write
-        if key * SLOT < deadline:
-            key += 1
+        key = _slot(deadline)
         self._slots.add(key, item)
         if not self._draining and (self._armed is None or key < self._armed):
             self._arm(key)
+
+    def at_each(self, deadlines: Sequence[float], items: Sequence[Scheduled]) -> None:
+        self._slots.add_each(deadlines, items)
+        if not self._draining:
+            key = self._slots.first()
+            if key is not None and (self._armed is None or key < self._armed):
+                self._arm(key)
 
     def soon(self, item: Scheduled) -> None:
         if not self._soon:
@@ -303,6 +325,9 @@ class VirtualScheduler:
 
     def at(self, deadline: float, item: Scheduled) -> None:
         self._slots.add(_slot(deadline), item)
+
+    def at_each(self, deadlines: Sequence[float], items: Sequence[Scheduled]) -> None:
+        self._slots.add_each(deadlines, items)
 
     def soon(self, item: Scheduled) -> None:
         self._slots.add(math.floor(self._now / SLOT), item)

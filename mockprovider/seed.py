@@ -21,10 +21,14 @@ def _named(part: object) -> bytes:
     if type(part) is bytes:
         return b"bytes%d:%b" % (len(part), part)
     if type(part) is int:
-        number = b"%d" % part
-        return b"int%d:%b" % (len(number), number)
+        return _named_number(part)
     data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
     return b"%b%d:%b" % (type(part).__name__.encode(), len(data), data)
+
+
+def _named_number(part: int) -> bytes:
+    number = b"%d" % part
+    return b"int%d:%b" % (len(number), number)
 
 
 @lru_cache(maxsize=256)
@@ -40,18 +44,27 @@ _ALPHANUMERIC = bytes((b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 class Seed:
     """The root of all randomness: an integer, from which independent streams are derived by name."""
 
-    __slots__ = ("_keyed", "value")
+    __slots__ = ("_begun", "_keyed", "value")
 
     def __init__(self, value: int) -> None:
         self.value = value
         # Keying costs more than hashing a short text, so it is done once and copied.
         self._keyed = blake2b(key=blake2b(str(value).encode(), digest_size=32).digest())
+        self._begun = lru_cache(maxsize=256, typed=True)(self._hashed)
 
     def digest(self, purpose: str, *parts: object) -> bytes:
         """64 bytes that only this purpose and these parts yield; parts are bytes, texts (any) and numbers."""
+        if parts and type(parts[-1]) is int:
+            # The number, of a request or of its repetition, is what differs; what stands before it comes again.
+            hasher = self._begun(purpose, *parts[:-1]).copy()
+            hasher.update(_named_number(parts[-1]))
+            return hasher.digest()
+        return self._hashed(purpose, *parts).digest()
+
+    def _hashed(self, *parts: object) -> blake2b:
         hasher = self._keyed.copy()
-        hasher.update(b"".join(map(_named, (purpose, *parts))))
-        return hasher.digest()
+        hasher.update(b"".join(map(_named, parts)))
+        return hasher
 
     def stream(self, purpose: str, *parts: object) -> random.Random:
         """A generator of its own for this purpose and these parts."""

@@ -826,7 +826,7 @@ async def test_a_paced_stream_that_the_kernel_takes_in_part(join: str) -> None:
 
 
 def _blocked(provider: MockProvider) -> bool:
-    return any(player._blocked for player, _ in provider._running.playing.values())
+    return any(player._blocked_since is not None for player, _ in provider._running.playing.values())
 
 
 @pytest.mark.parametrize("join", ["true", "false"])

@@ -44,7 +44,7 @@ def bodies(provider: MockProvider, fields: dict[str, Any], rounds: int) -> list[
 class Forgetful(Memo):
     """Keeps nothing, so that every reply goes through the levels."""
 
-    def bytes_of(self, *_: Any) -> None:
+    def kept(self, *_: Any) -> None:
         """Nothing is known."""
 
 

@@ -60,6 +60,7 @@ class FakeTransport(asyncio.Transport):
         self.freed = asyncio.Event()
         self.socket = FakeSocket()
         self.merged = 0
+        self.player: Player | None = None  # to be told that it may write again
 
     def write(self, data: Any) -> None:
         assert not self.gone, "asyncio would drop this in silence"
@@ -80,6 +81,15 @@ class FakeTransport(asyncio.Transport):
         if not self.backlog:
             self.writing_paused = False
             self.freed.set()
+            if self.player is not None:
+                self.player.writable()
+
+    def lose(self) -> None:
+        """The client is gone."""
+        self.gone = True
+        self.freed.set()
+        if self.player is not None:
+            self.player.lost()
 
     async def drain(self) -> None:
         """Wait until writing is no longer paused, or the connection is lost."""
@@ -116,7 +126,9 @@ class FakeTransport(asyncio.Transport):
 
 
 class Rig:
-    """A player with all that it needs. Make it on a running loop."""
+    """A player with all that it needs. Make it on a running loop. tasked: whether a task plays it, or calls do."""
+
+    tasked = True
 
     def __init__(self, timeline: Iterable[Timed[Any]], *, started: float = 100.0, room: float = math.inf) -> None:
         self.scheduler = VirtualScheduler()
@@ -129,7 +141,7 @@ class Rig:
         self.player = Player(
             self._counted(timeline), self.transport, self.transport, self.scheduler, self.log, self.gates, started
         )
-        self._task: asyncio.Task[str] | None = None
+        self._task: asyncio.Future[str] | None = None
 
     def _counted(self, timeline: Iterable[Timed[Any]]) -> Iterator[Timed[Any]]:
         try:
@@ -139,11 +151,26 @@ class Rig:
         finally:
             self.let_go = True
 
-    async def start(self) -> asyncio.Task[str]:
+    async def start(self) -> asyncio.Future[str]:
         """Begin to play."""
-        self._task = asyncio.create_task(self.player.play(self.transport.drain))
+        self._task = asyncio.create_task(self.player.play(self.transport.drain)) if self.tasked else self._begun()
         await self.settle()
         return self._task
+
+    def _begun(self) -> asyncio.Future[str]:
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def ended() -> None:
+            self.transport.player = None
+            if self.player.error is not None:
+                done.set_exception(self.player.error)
+            else:
+                assert self.player.outcome is not None
+                done.set_result(self.player.outcome)
+
+        self.transport.player = self.player
+        self.player.begin(ended)
+        return done
 
     async def settle(self) -> None:
         """Let everything happen that needs no time."""
@@ -169,10 +196,17 @@ class Rig:
     async def leave(self) -> None:
         """The client leaves: aiohttp cancels the handler."""
         assert self._task is not None
-        self.transport.gone = True
-        self._task.cancel()
+        self.transport.lose()
+        if self.tasked:
+            self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["task", "calls"])
+def _driven(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a player promises, it promises in a task and without one."""
+    monkeypatch.setattr(Rig, "tasked", request.param)
 
 
 def timeline(*items: object, gap: float = 0.25) -> list[Timed[Any]]:
@@ -723,8 +757,7 @@ async def test_lost_while_draining() -> None:
     """A connection that is lost while the reader is slow is a client that left, no error."""
     rig = Rig(_waiting()["blocked"], room=3)
     task = await rig.start()
-    rig.transport.gone = True
-    rig.transport.freed.set()
+    rig.transport.lose()
     assert await task == "client-left"
 
 

@@ -110,6 +110,19 @@ async def test_an_earlier_deadline_comes_first(scheduler: LoopScheduler) -> None
     scheduler.remove(distant)
 
 
+async def test_several_at_once(scheduler: LoopScheduler) -> None:
+    """Items that are scheduled together come in the order of their deadlines, before one that was first until then."""
+    order: list[str] = []
+    done = asyncio.Event()
+    items = [Item(lambda _, name=name: order.append(name)) for name in ("second", "first")]  # type: ignore[misc]
+    now = scheduler.now()
+    scheduler.at(now + 3600, Item())
+    scheduler.at_each([now + 0.02, now + 0.01, now + 0.02], [*items, Item(lambda _: done.set())])
+    async with asyncio.timeout(10):
+        await done.wait()
+    assert order == ["first", "second"]
+
+
 async def test_a_late_loop_catches_up(scheduler: LoopScheduler) -> None:
     """After the loop was blocked, everything overdue is served in order of deadline, and what is not due yet is not."""
     start = scheduler.now()
@@ -434,9 +447,12 @@ def test_never_early_by_a_bit() -> None:
     for _ in range(3000):
         due = math.nextafter(rng.randrange(1, 2 * 10**10) * SLOT, math.inf)
         scheduler = VirtualScheduler()
-        scheduler.at(due, item := Item())
+        items = [Item() for _ in range(3)]
+        scheduler.at(due, items[0])
+        scheduler.at_each([due, due], items[1:])
         scheduler.run()
-        assert item.calls[0] >= due
+        assert [len(item.calls) for item in items] == [1, 1, 1]
+        assert min(item.calls[0] for item in items) >= due
 
 
 def _play(scheduler: Scheduler, slot: int, done: Callable[[], None] = lambda: None) -> list[tuple[str, int]]:

@@ -1,6 +1,7 @@
 """What happens to a request: namespace, route, dialect, scenario, render, player. Errors in the provider's shape.
 
-aiohttp accepts connections and parses requests; what is answered is performed in `performing`.
+aiohttp accepts connections and parses requests. Those that come whole are handed on by `at_once`, all others by aiohttp;
+what is answered is performed in `performing`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from itertools import count
@@ -27,7 +28,6 @@ from mockprovider.errors import MockProviderError, NoMatchError, RequestError, S
 from mockprovider.exchange import Exchange, Journal
 from mockprovider.faults.applied import NONE, Applied
 from mockprovider.faults.base import Asked, Context, Response
-from mockprovider.faults.grammar import from_segment
 from mockprovider.levers import UNTOUCHED
 from mockprovider.limits import Limits, request_tokens
 from mockprovider.memo import Memo
@@ -42,10 +42,11 @@ from mockprovider.replay.reel import Reel, Show
 from mockprovider.scenario import Answer, Scenario
 from mockprovider.scenario_file import ScenarioFile, reply_from
 from mockprovider.seed import Seed
+from mockprovider.server.at_once import AtOnce
 from mockprovider.server.haste import sooner
 from mockprovider.server.performing import Performer
 from mockprovider.server.replaying import asked_request, overlaid, played, unmatched
-from mockprovider.server.turn import Turn, preflight
+from mockprovider.server.turn import Located, Turn, locate, preflight
 from mockprovider.settings import Settings
 from mockprovider.timeline import Timed
 from mockprovider.wire import Head, TransferEncoder
@@ -66,7 +67,7 @@ class Handler:
     """Answers requests; one for each server and loop. Holds the namespaces.
 
     control, reloader, scheduler and listeners are set by whoever runs it; ended: called with every exchange that has
-    ended; active: how many requests are being answered.
+    ended; active: how many requests are being answered; stopped: whether it was ended for good.
     """
 
     control: Control
@@ -78,7 +79,8 @@ class Handler:
         self.settings = settings
         self.metrics = workers.metrics if workers is not None else Metrics()
         self.workers = workers.number if workers is not None else 1
-        self._performer = Performer(self)
+        self.performer = Performer(self)
+        self.at_once = AtOnce(self)
         self.seeded = settings.seed is not None
         self.seed = Seed(settings.seed if settings.seed is not None else secrets.randbits(32))
         self.namespaces: dict[str, Namespace] = {}
@@ -89,7 +91,7 @@ class Handler:
         self.ended: Callable[[Exchange], None] | None = None
         self._scenario = scenario
         self._numbers = count(1)
-        self._stopped = False
+        self.stopped = False
         self._exchanges = 0
         self._memo = Memo()
         self._host_allowed = lru_cache(maxsize=64)(settings.host_allowed)
@@ -131,17 +133,20 @@ class Handler:
             self.seed, self.seeded = Seed(settings.seed), True
         self._scenario = scenario
         self._memo = Memo()
+        self.at_once.forget()
         self.default.scenario.restart(scenario.rules if scenario else (), scenario.tables if scenario else ())
 
     def close(self, id: str) -> None:
         """Close a namespace and end its streams; what still comes for it is a stray."""
-        self.namespaces.pop(id).close()
+        closed = self.namespaces.pop(id)
+        closed.close()
+        self.at_once.forget(closed)
         if self.listeners is not None:
             self.listeners.close(id)
 
     def stop(self) -> None:
         """End every stream, for good."""
-        self._stopped = True
+        self.stopped = True
         for namespace in list(self.namespaces.values()):
             namespace.stop()
 
@@ -151,54 +156,60 @@ class Handler:
         """Answer one request; whatever happens, with a response in the provider's shape."""
         self.active += 1
         try:
-            target = request.raw_path
-            located = _located(target) if len(target) <= _SHORT else _located.__wrapped__(target)
-            id, chain, manner, path, query = located
-            namespace = self.namespaces.get(id)
-            if path.startswith("/_mock") and path[6:7] in ("", "/"):
-                return await self.control.handle(request, namespace, path, query)
-            if path == "/" and self.settings.console and request.method in ("GET", "HEAD"):
-                return await self.control.page(request, path)
-            return await self._exchange(request, namespace, chain, manner, path, query)
+            located = locate(request.raw_path)
+            namespace = self.namespaces.get(located.id)
+            if located.control:
+                return await self.control.handle(request, namespace, located.path, located.query)
+            if located.path == "/" and self.settings.console and request.method in ("GET", "HEAD"):
+                return await self.control.page(request, located.path)
+            exchange = self.exchange(namespace, located, request.method, request.headers)
+            turn = self.turn(request, exchange, namespace, located)
+            try:
+                timeline = await self.answer(turn)
+            except asyncio.CancelledError:  # the client has left, or was cut off, before its body had come
+                self.performer.left(turn)
+                raise
+            return await self.performer.perform(turn, timeline)
         finally:
             self.active -= 1
 
-    async def _exchange(
-        self, request: web.BaseRequest, namespace: Namespace | None, chain: str, manner: str, path: str, query: str
-    ) -> web.StreamResponse:
-        scheduler = self.scheduler
-        assert scheduler is not None, "requests come only while the server runs"
+    def exchange(
+        self, namespace: Namespace | None, located: Located, method: str, headers: Mapping[str, str]
+    ) -> Exchange:
+        """An exchange begins; it stands in the journal from now on."""
         self._exchanges += 1
         exchange = Exchange(
             self._exchanges,
             namespace.id if namespace else "",
-            request.method,
-            path,
-            query,
-            request.headers,
-            started=scheduler.now(),
+            method,
+            located.path,
+            located.query,
+            headers,
+            started=self.running.now(),
             wall=time.time(),
             metrics=self.metrics,
         )
+        exchange.faults = located.chain
         if namespace is None:
             self.strays.append(exchange)
             del self.strays[: -self.settings.journal_limit]
         else:
             namespace.journal.add(exchange)
-        exchange.faults = chain
-        settings = self.settings
-        flavour = manner or (namespace.levers.flavour if namespace is not None else "") or settings.flavour
-        turn = Turn(request, exchange, namespace, settings.chunking, settings.allow_origins, flavour)
-        try:
-            timeline = await self._answer(turn)
-        except asyncio.CancelledError:  # the client has left, or was cut off, before its body had come
-            exchange.outcome = "stopped" if self._stopped else "client-left"
-            exchange.ended = scheduler.now()
-            self._performer.over(turn)
-            raise
-        return await self._performer.perform(turn, timeline, scheduler)
+        return exchange
 
-    async def _answer(self, turn: Turn) -> Iterator[Timed[Any]]:
+    def turn(self, request: web.BaseRequest, exchange: Exchange, namespace: Namespace | None, located: Located) -> Turn:
+        """What the exchange is answered by."""
+        settings = self.settings
+        flavour = located.flavour or (namespace.levers.flavour if namespace is not None else "") or settings.flavour
+        return Turn(request, exchange, namespace, settings.chunking, settings.allow_origins, flavour)
+
+    @property
+    def running(self) -> LoopScheduler:
+        """The scheduler, which is there as long as requests come."""
+        assert self.scheduler is not None, "requests come only while the server runs"
+        return self.scheduler
+
+    async def answer(self, turn: Turn) -> Iterator[Timed[Any]]:
         """The answer as socket actions; an error in the provider's shape where there is none."""
         namespace, exchange = turn.namespace, turn.exchange
         try:
@@ -237,7 +248,6 @@ class Handler:
         exchange.body = exchange.body or await self._body(turn)
         if namespace.closed:
             raise _closed()
-        namespace.journal.weigh(exchange)
         if not match.endpoint.prompt:
             return self._document(turn, dialect)
         ask = exchange.ask = dialect.parse(exchange.body, exchange.headers, turn.target)
@@ -323,7 +333,6 @@ class Handler:
         exchange.body = await self._body(turn)
         if namespace.closed:
             raise _closed()
-        namespace.journal.weigh(exchange)
         query = deck.library.query(asked_request(exchange))
         reel = deck.take(query)
         if turn.match is not None and turn.match.endpoint.prompt:
@@ -456,9 +465,8 @@ class Handler:
         faults: Applied,
     ) -> Iterator[Timed[Any]]:
         exchange, headers = turn.exchange, turn.exchange.headers
-        ask, reply = exchange.ask, exchange.reply
+        ask = exchange.ask
         assert ask is not None, "parsed before"
-        assert reply is not None, "there is at least one choice"
         levers, settings = namespace.levers, self.settings
         pace = answer.pace or used.pace or levers.pace or settings.pace
         chunking = answer.chunking or used.chunking or levers.chunking or settings.chunking
@@ -470,8 +478,7 @@ class Handler:
         except SettingError as error:
             raise RequestError(400, str(error), code="invalid_mockprovider_header") from error
         turn.chunking = chunking
-        created = 1_700_000_000 + exchange.ordinal if self.seeded else int(exchange.wall)
-        voice = Voice(ask, reply, self.seed, (digest, exchange.ordinal), created)
+        voice = self.voice(exchange, digest)
         exchange.status = 200
         holds = namespace.gates.positions()
         relay, replies = self.settings.relay or dialect.relay, exchange.choice_replies
@@ -488,16 +495,27 @@ class Handler:
         if alike and faults is NONE and not holds and not callable(answer.says):
             asked = (dialect, digest, exchange.path, exchange.query, used.text)
             key = (*asked, tuple(map(id, replies)), relay, turn.headers, turn.client)
-            turn.whole = self._memo.bytes_of(key, voice, turn.date, replies, rendered, turn.new_transfer)
-            if turn.whole is not None:
+            kept = turn.kept = self._memo.kept(key, voice, turn.date, replies, rendered, turn.new_transfer)
+            if kept is not None:
+                turn.whole, turn.digest = (kept.fill(voice, turn.date), kept.keeps), digest
                 return iter(())  # nothing else is to be played
         turn.transfer.repack(chunking)
         return rendered(voice, turn.date, turn.transfer, bursts=True)
+
+    def voice(self, exchange: Exchange, digest: bytes) -> Voice:
+        """What the encoder of the exchange's reply needs besides the deltas."""
+        ask, reply = exchange.ask, exchange.reply
+        assert ask is not None, "parsed before"
+        assert reply is not None, "there is at least one choice"
+        created = 1_700_000_000 + exchange.ordinal if self.seeded else int(exchange.wall)
+        return Voice(ask, reply, self.seed, (digest, exchange.ordinal), created)
 
     # ------------------------------------------------------------------------------------------ parts of a request
 
     async def _body(self, turn: Turn) -> bytes:
         """The request's body. RequestError 413 beyond the limit; the rest is left to the connection's end."""
+        if turn.body is not None:
+            return turn.body
         request, content, limit = turn.request, turn.request.content, self.settings.body_limit
         if (request.content_length or 0) <= limit:
             self._continue(turn)
@@ -577,30 +595,6 @@ class Handler:
             headers=(("x-should-retry", "false"),),
         )
         return self._error(turn, said)
-
-
-@lru_cache(maxsize=1024)
-def _located(target: str) -> tuple[str, str, str, str, str]:
-    """Namespace, faults and flavour that the path's prefixes name, the path without them, and the query."""
-    if "://" in target[:8]:  # absolute form, RFC 9112 section 3.2.2
-        target = "/" + target.split("://", 1)[1].partition("/")[2]
-    path, _, query = target.partition("?")
-    id = chain = flavour = ""
-    if path.startswith("/~"):
-        id, slash, rest = path[2:].partition("/")
-        path = slash + rest
-    if path.startswith("/with/"):
-        segment, slash, rest = path[6:].partition("/")
-        chain, path = from_segment(segment), slash + rest
-    if path.startswith("/as/"):
-        name, slash, rest = path[4:].partition("/")
-        if name in FLAVOURS:  # by name alone: a URL opens no files
-            flavour, path = name, slash + rest
-    return id, chain, flavour, path, query
-
-
-_SHORT = 1024
-"""Characters of a target of which the parts are remembered."""
 
 
 def _closed() -> RequestError:

@@ -1,18 +1,24 @@
-"""What aiohttp answers itself, in the provider's shape: requests that it cannot parse never reach the handler."""
+"""Connections: what aiohttp parses goes to the handler, what it cannot parse is answered in the provider's shape.
+
+A request that comes whole in one read is answered there and then, and aiohttp has no more to do with it than to parse
+its head, once for all requests with these very bytes. What comes in parts, or needs more than that, is aiohttp's.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError, RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from mockprovider.dialects import DIALECTS
 from mockprovider.errors import RequestError
 from mockprovider.player import Player, plain_socket
 
-__all__ = ["Server"]
+__all__ = ["AtOnce", "Protocol", "Server"]
 
 SETTINGS: dict[str, Any] = {
     "handler_cancellation": True,  # a client that leaves must be noticed while its stream is silent
@@ -24,6 +30,24 @@ SETTINGS: dict[str, Any] = {
 }
 """What aiohttp is told, whoever runs the server."""
 
+_HEADS = 256
+_HEAD_SIZE = 8 * 1024
+"""How many heads are remembered, the oldest falling out, and how many bytes such a head may have."""
+
+_HELD = 64 * 1024
+"""Bytes that a client may send ahead while it is being answered, before it is left waiting."""
+
+_Read: TypeAlias = tuple[RawRequestMessage | None, int]
+
+_UNREAD: _Read = (None, 0)
+
+AtOnce: TypeAlias = "Callable[[Protocol, RawRequestMessage, bytes, int], bool]"
+"""Answers a request; False where it does not, and aiohttp has to hand it on.
+
+It is given with its connection, its head as aiohttp parsed it, all its bytes, and where its body begins. Once it is
+answered, perhaps after something has played on the connection, `Protocol.answered` is called.
+"""
+
 
 class Protocol(RequestHandler):
     """A connection whose own errors are the provider's, without a traceback in the log: they are the client's.
@@ -32,7 +56,7 @@ class Protocol(RequestHandler):
     requests: how many have come.
     """
 
-    __slots__ = ("_descriptor", "player", "requests")
+    __slots__ = ("_ahead", "_at_once", "_descriptor", "_server", "_whole", "player", "requests")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
@@ -40,6 +64,10 @@ class Protocol(RequestHandler):
         self.player: Player | None = None
         self.requests = 0
         self._descriptor: int | None = None
+        self._server = cast(Server, self._manager)
+        self._at_once = self._server.at_once
+        self._whole = True  # so far each read was one whole request, so that the next begins with its head
+        self._ahead: list[bytes] | None = None  # what comes while something plays of which aiohttp does not know
 
     @property
     def descriptor(self) -> int:
@@ -47,6 +75,65 @@ class Protocol(RequestHandler):
         if self._descriptor is None:
             self._descriptor = plain_socket(cast(asyncio.Transport, self.transport))
         return self._descriptor
+
+    def data_received(self, data: bytes) -> None:
+        """The client has sent something."""
+        if self._ahead is not None:
+            self._hold(data)
+            return
+        if self._at_once is None or not self._whole or not data:  # aiohttp calls it with nothing where it goes on
+            super().data_received(data)
+            return
+        end = data.find(b"\r\n\r\n") + 4
+        message, length = self._server.read(data[:end])
+        if message is None or length != len(data) - end:
+            self._whole = False
+            super().data_received(data)
+            return
+        # aiohttp waits for a request as long as none is being answered.
+        idle = self._waiter is not None and not self._waiter.done() and not self._messages
+        if not idle or not self._at_once(self, message, data, end):
+            super().data_received(data)
+        elif self.player is not None:
+            self._ahead = []
+
+    def _hold(self, data: bytes) -> None:
+        """It is for later. What is too much stays with the client."""
+        assert self._ahead is not None, "asked before"
+        assert self.transport is not None, "it has just been read from"
+        self._ahead.append(data)
+        if sum(map(len, self._ahead)) > _HELD and self.transport.is_reading():
+            self.transport.pause_reading()
+
+    def answered(self, *, keeps: bool) -> None:
+        """A request of which aiohttp knows nothing is. keeps: whether the connection may be kept."""
+        self.player = None
+        ahead, self._ahead = self._ahead or (), None
+        if self.transport is None or self.transport.is_closing():
+            return
+        if not keeps:
+            self.transport.close()
+            return
+        self._keep()
+        if not self.transport.is_reading():
+            self.transport.resume_reading()
+        for data in ahead:
+            self.data_received(data)
+
+    def _keep(self) -> None:
+        """The connection is idle from now on; aiohttp, which sees to that, does not know that it was not."""
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+
+    def _process_keepalive(self) -> None:
+        if self._ahead is not None:
+            self._keep()
+        super()._process_keepalive()
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        if self.player is not None:
+            self.player.writable()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """It has left, or was cut off."""
@@ -79,16 +166,52 @@ class Protocol(RequestHandler):
 
 
 class Server(web.Server):
-    """aiohttp's low-level server with these connections and settings, and further ones of aiohttp's."""
+    """aiohttp's low-level server with these connections and settings, and further ones of aiohttp's.
 
-    def __init__(self, handler: Any, **further: Any) -> None:
+    at_once: answers what can be answered without aiohttp, if anything.
+    """
+
+    def __init__(self, handler: Any, at_once: AtOnce | None = None, **further: Any) -> None:
         super().__init__(handler, **SETTINGS, **further)
+        self.at_once = at_once
+        self._heads: dict[bytes, _Read] = {}
         self._over = 0
 
     @property
     def counts(self) -> tuple[int, int]:
         """How many connections there are, and how many are over."""
         return len(self._connections), self._over
+
+    def read(self, head: bytes) -> _Read:
+        """What aiohttp makes of a request's head, and the size of the body behind it.
+
+        No message where the head is none, or where more than that size tells what to do with the body or with the
+        connection. Heads that come again, byte for byte, are remembered.
+        """
+        if len(head) > _HEAD_SIZE:
+            return _UNREAD
+        known = self._heads.get(head)
+        if known is None:
+            known = self._heads[head] = self._parsed(head)
+            if len(self._heads) > _HEADS:
+                del self._heads[next(iter(self._heads))]
+        return known
+
+    def _parsed(self, head: bytes) -> _Read:
+        parser = self()._parser  # one with the settings of all others, that is thrown away
+        assert parser is not None, "a connection has one until it is lost"
+        try:
+            messages, _, rest = parser.feed_data(head)
+        except HttpProcessingError:
+            return _UNREAD  # it will be answered as any that comes in parts
+        if len(messages) != 1 or rest:
+            return _UNREAD
+        message = messages[0][0]
+        if message.chunked or message.upgrade or message.should_close or message.compression is not None:
+            return _UNREAD
+        if "Expect" in message.headers:
+            return _UNREAD
+        return message, int(message.headers.get("Content-Length", 0))
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """One of them is over."""

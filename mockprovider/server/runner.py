@@ -99,7 +99,7 @@ class LoopServer:
     def _protocol(self) -> asyncio.BaseProtocol:
         """For a connection to one of the further ports."""
         if self._web is None:
-            self._web = Server(self.handler.handle)
+            self._web = Server(self.handler.handle, self.handler.at_once)
         return self._web()
 
     async def start(self) -> None:
@@ -110,7 +110,7 @@ class LoopServer:
         secured = self.certificate.context() if self.certificate else None
         self.attach()
         loop = asyncio.get_running_loop()
-        self._web = Server(self.handler.handle)
+        self._web = Server(self.handler.handle, self.handler.at_once)
         bound: list[socket.socket] = []
         try:
             bound = self.reserve()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
 from aiohttp import HttpVersion11, web
 
-from mockprovider.dialects import TABLE, find
+from mockprovider.dialects import FLAVOURS, TABLE, find
 from mockprovider.exchange import Exchange
+from mockprovider.faults.grammar import from_segment
+from mockprovider.memo import Kept
 from mockprovider.namespace import Namespace
 from mockprovider.pace import Chunking
 from mockprovider.server.protocol import Protocol
@@ -19,7 +21,7 @@ from mockprovider.wire import TransferEncoder
 if TYPE_CHECKING:
     from mockprovider.server.asking import LiveReply
 
-__all__ = ["Turn", "preflight"]
+__all__ = ["Located", "Turn", "date", "locate", "preflight"]
 
 _EXPOSED = ", ".join(
     [
@@ -73,22 +75,27 @@ def _reused(request: web.BaseRequest) -> bool:
 class Turn:
     """What belongs to one request while it is answered.
 
-    match: the endpoint, None where the path has none; chain: the faults in its URL; chunking: how its transfer encoder
-    packs; whole: the response, where it is one write, and whether the connection may be kept after it; expects: whether
+    match: the endpoint, None where the path has none; chain: the faults in its URL; body: of the request, where it came
+    with the head; chunking: how its transfer encoder
+    packs; whole: the response, where it is one write, and whether the connection may be kept after it; kept and digest:
+    what its bytes come from, and the body's digest; expects: whether
     the client waits for leave to send its body. If it gets an answer instead, nobody can tell whether the body follows,
     so the connection is not kept.
     """
 
     __slots__ = (
         "_transfer",
+        "body",
         "chain",
         "chunking",
         "date",
         "dialect",
+        "digest",
         "exchange",
         "expects",
         "flavour",
         "headers",
+        "kept",
         "live",
         "match",
         "modern",
@@ -116,14 +123,17 @@ class Turn:
         self.dialect = None if match is None else match.dialect
         self.target = TABLE.target(exchange.path, exchange.query, match)
         self.chain = ""
+        self.body: bytes | None = None
         self.live: LiveReply | None = None
         self.whole: tuple[bytes, bool] | None = None
+        self.kept: Kept | None = None
+        self.digest = b""
         self.reused = _reused(request)
         self.modern = request.version >= HttpVersion11
         self.expects = self.modern and request.headers.get("Expect", "").lower() == "100-continue"
         self.chunking = chunking
         self._transfer: TransferEncoder | None = None
-        self.date = _date(int(exchange.wall))
+        self.date = date(int(exchange.wall))
         self.headers = _readable(request.headers.get("Origin"), allow_origins)
 
     @property
@@ -154,8 +164,8 @@ class Turn:
 
 
 @lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    """The Date header's value, RFC 9110 section 6.6.1."""
+def date(second: int) -> str:
+    """The Date header's value for a second since the epoch, RFC 9110 section 6.6.1."""
     return formatdate(second, usegmt=True)
 
 
@@ -171,3 +181,46 @@ def preflight(turn: Turn, allowed: tuple[str, ...]) -> tuple[tuple[str, str], ..
     if exchange.headers.get("Access-Control-Request-Private-Network") == "true":
         headers.append(("Access-Control-Allow-Private-Network", "true"))
     return tuple(headers)
+
+
+class Located(NamedTuple):
+    """What a request's target says: namespace, faults and flavour that the path's prefixes name, and what is left.
+
+    control: whether it is for the control API.
+    """
+
+    id: str
+    chain: str
+    flavour: str
+    path: str
+    query: str
+    control: bool
+
+
+def locate(target: str) -> Located:
+    """What the target of a request says."""
+    return _located(target) if len(target) <= _SHORT else _located.__wrapped__(target)
+
+
+@lru_cache(maxsize=1024)
+def _located(target: str) -> Located:
+    if "://" in target[:8]:  # absolute form, RFC 9112 section 3.2.2
+        target = "/" + target.split("://", 1)[1].partition("/")[2]
+    path, _, query = target.partition("?")
+    id = chain = flavour = ""
+    if path.startswith("/~"):
+        id, slash, rest = path[2:].partition("/")
+        path = slash + rest
+    if path.startswith("/with/"):
+        segment, slash, rest = path[6:].partition("/")
+        chain, path = from_segment(segment), slash + rest
+    if path.startswith("/as/"):
+        name, slash, rest = path[4:].partition("/")
+        if name in FLAVOURS:  # by name alone: a URL opens no files
+            flavour, path = name, slash + rest
+    control = path.startswith("/_mock") and path[6:7] in ("", "/")
+    return Located(id, chain, flavour, path, query, control)
+
+
+_SHORT = 1024
+"""Characters of a target of which the parts are remembered."""

@@ -1,7 +1,7 @@
 """What happens to a request: namespace, route, dialect, scenario, render, player. Errors in the provider's shape.
 
-aiohttp accepts connections and parses requests. Those that come whole are handed on by `at_once`, all others by aiohttp;
-what is answered is performed in `performing`.
+aiohttp accepts connections and parses requests. Those that come whole are handed on by `at_once`, all others by
+aiohttp; what is answered is performed in `performing`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 from aiohttp import web
-from aiohttp.http import HttpProcessingError, RawRequestMessage
+from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from mockprovider.dialects import DIALECTS
@@ -198,15 +198,11 @@ class Server(web.Server):
         return known
 
     def _parsed(self, head: bytes) -> _Read:
-        parser = self()._parser  # one with the settings of all others, that is thrown away
-        assert parser is not None, "a connection has one until it is lost"
-        try:
-            messages, _, rest = parser.feed_data(head)
-        except HttpProcessingError:
+        nobodys = self()  # a connection with the settings of all others, which only reads
+        RequestHandler.data_received(nobodys, head)
+        message = nobodys._messages[0][0] if len(nobodys._messages) == 1 else None
+        if not isinstance(message, RawRequestMessage):
             return _UNREAD  # it will be answered as any that comes in parts
-        if len(messages) != 1 or rest:
-            return _UNREAD
-        message = messages[0][0]
         if message.chunked or message.upgrade or message.should_close or message.compression is not None:
             return _UNREAD
         if "Expect" in message.headers:

@@ -176,17 +176,15 @@ class SentLog:
                 self._run = None
             if not count:
                 return
-            events = count
             if min(times) == JOINED:
                 deadlines, times, pieces = _together(deadlines, times, pieces)
+                self._events += count - len(times)  # each write counts as one below
             if deadlines[0] > self._due and deadlines[0] >= self.excused:
                 self._due = deadlines[-1]
                 self._add_all(deadlines, times, pieces, deadlines)
-                self._events += events - len(times)
                 return
             for deadline, time, piece in zip(deadlines, times, pieces, strict=True):
                 self._add(deadline, time, piece, 1)
-            self._events += events - len(times)
 
     def _add_all(
         self, deadlines: Sequence[float], times: Sequence[float], pieces: Sequence[bytes], due: Sequence[float]

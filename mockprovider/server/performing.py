@@ -73,7 +73,7 @@ class Performer:
         own = protocol if isinstance(protocol, Protocol) else None  # else somebody else runs the server
         if turn.whole is not None and own is not None and self.write_whole(turn, own):
             return _KEEP if turn.whole[1] else _DROP
-        player = self._player(turn, timeline, transport, protocol, own)
+        player = self._player(turn, timeline, transport, protocol)
         try:
             await player.play(request.writer.drain)
         except Exception:
@@ -96,7 +96,7 @@ class Performer:
             self._played(turn, player)
             connection.answered(keeps=self._keeps(turn))
 
-        player = self._player(turn, timeline, transport, connection, connection)
+        player = self._player(turn, timeline, transport, connection)
         player.begin(ended)
 
     def _keeps(self, turn: Turn) -> bool:
@@ -138,14 +138,9 @@ class Performer:
         return b""
 
     def _player(
-        self,
-        turn: Turn,
-        timeline: Iterator[Timed[Any]],
-        transport: asyncio.Transport,
-        protocol: BaseProtocol,
-        own: Protocol | None,
+        self, turn: Turn, timeline: Iterator[Timed[Any]], transport: asyncio.Transport, protocol: BaseProtocol
     ) -> Player:
-        """One that has not begun. own: the connection, if the server is ours."""
+        """One that has not begun; the connection, if the server is ours, knows it."""
         exchange, handler = turn.exchange, self._handler
         scheduler = handler.running
         exchange.sent.excused = scheduler.now()  # reading and understanding a large request takes its time
@@ -156,10 +151,10 @@ class Performer:
             timeline = hastened(timeline, handler.settings.speed)
         owner = turn.namespace or handler.default
         gates = owner.gates if turn.live is None else turn.live
-        descriptor = -1 if own is None else own.descriptor
+        descriptor = protocol.descriptor if isinstance(protocol, Protocol) else -1
         player = Player(timeline, transport, protocol, scheduler, exchange.sent, gates, exchange.started, descriptor)
-        if own is not None:
-            own.player = player
+        if isinstance(protocol, Protocol):
+            protocol.player = player
         owner.playing[exchange.id] = player, turn.transfer
         owner.journal.weigh(exchange)
         handler.metrics.began(exchange.sent)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 from aiohttp import web
@@ -32,7 +33,7 @@ SETTINGS: dict[str, Any] = {
 
 _HEADS = 256
 _HEAD_SIZE = 8 * 1024
-"""How many heads are remembered, the oldest falling out, and how many bytes such a head may have."""
+"""How many heads are remembered, and how many bytes such a head may have."""
 
 _HELD = 64 * 1024
 """Bytes that a client may send ahead while it is being answered, before it is left waiting."""
@@ -56,7 +57,7 @@ class Protocol(RequestHandler):
     requests: how many have come.
     """
 
-    __slots__ = ("_ahead", "_at_once", "_descriptor", "_server", "_whole", "player", "requests")
+    __slots__ = ("_ahead", "_descriptor", "_server", "_whole", "player", "requests")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
@@ -65,7 +66,6 @@ class Protocol(RequestHandler):
         self.requests = 0
         self._descriptor: int | None = None
         self._server = cast(Server, self._manager)
-        self._at_once = self._server.at_once
         self._whole = True  # so far each read was one whole request, so that the next begins with its head
         self._ahead: list[bytes] | None = None  # what comes while something plays of which aiohttp does not know
 
@@ -81,7 +81,8 @@ class Protocol(RequestHandler):
         if self._ahead is not None:
             self._hold(data)
             return
-        if self._at_once is None or not self._whole or not data:  # aiohttp calls it with nothing where it goes on
+        at_once = self._server.at_once
+        if at_once is None or not self._whole or not data:  # aiohttp calls it with nothing where it goes on
             super().data_received(data)
             return
         end = data.find(b"\r\n\r\n") + 4
@@ -92,7 +93,7 @@ class Protocol(RequestHandler):
             return
         # aiohttp waits for a request as long as none is being answered.
         idle = self._waiter is not None and not self._waiter.done() and not self._messages
-        if not idle or not self._at_once(self, message, data, end):
+        if not idle or not at_once(self, message, data, end):
             super().data_received(data)
         elif self.player is not None:
             self._ahead = []
@@ -174,7 +175,7 @@ class Server(web.Server):
     def __init__(self, handler: Any, at_once: AtOnce | None = None, **further: Any) -> None:
         super().__init__(handler, **SETTINGS, **further)
         self.at_once = at_once
-        self._heads: dict[bytes, _Read] = {}
+        self._parsed = lru_cache(maxsize=_HEADS)(self._parse)
         self._over = 0
 
     @property
@@ -188,16 +189,9 @@ class Server(web.Server):
         No message where the head is none, or where more than that size tells what to do with the body or with the
         connection. Heads that come again, byte for byte, are remembered.
         """
-        if len(head) > _HEAD_SIZE:
-            return _UNREAD
-        known = self._heads.get(head)
-        if known is None:
-            known = self._heads[head] = self._parsed(head)
-            if len(self._heads) > _HEADS:
-                del self._heads[next(iter(self._heads))]
-        return known
+        return self._parsed(head) if len(head) <= _HEAD_SIZE else _UNREAD
 
-    def _parsed(self, head: bytes) -> _Read:
+    def _parse(self, head: bytes) -> _Read:
         nobodys = self()  # a connection with the settings of all others, which only reads
         RequestHandler.data_received(nobodys, head)
         message = nobodys._messages[0][0] if len(nobodys._messages) == 1 else None

@@ -76,9 +76,8 @@ class Turn:
     """What belongs to one request while it is answered.
 
     match: the endpoint, None where the path has none; chain: the faults in its URL; body: of the request, where it came
-    with the head; chunking: how its transfer encoder
-    packs; whole: the response, where it is one write, and whether the connection may be kept after it; kept and digest:
-    what its bytes come from, and the body's digest; expects: whether
+    with the head; chunking: how its transfer encoder packs; whole: the response, where it is one write, and whether the
+    connection may be kept after it; kept and digest: what its bytes come from, and the body's digest; expects: whether
     the client waits for leave to send its body. If it gets an answer instead, nobody can tell whether the body follows,
     so the connection is not kept.
     """

@@ -17,7 +17,7 @@ from typing import Any
 from mockprovider.dialects.base import Voice
 from mockprovider.reply import Reply, Text
 from mockprovider.timeline import End, Timed
-from mockprovider.wire import TransferEncoder
+from mockprovider.wire import Burst, TransferEncoder
 
 __all__ = ["Kept", "Memo"]
 
@@ -155,10 +155,11 @@ def _learn(
     for gap, item, _ in render(marked, stamp, transfer):
         if type(item) is End and gap == 0:
             break
-        if type(item) is not bytes or gap or size > _SIZE:
+        piece = item.whole if type(item) is Burst and item.joins and not item.gaps else item
+        if type(piece) is not bytes or gap or size > _SIZE:
             return None
-        data.append(item)
-        size += len(item)
+        data.append(piece)
+        size += len(piece)
     else:
         return None
     whole = b"".join(data)

@@ -57,14 +57,15 @@ def render(
 ) -> Iterator[Timed[SocketItem | Control]]:
     """The replies, one a choice, as socket actions with their gaps, ending included.
 
-    bursts: several tokens may come as one `Burst`, where no fault and no gate must see them one by one.
+    bursts: several tokens may go through the levels as one, where no fault and no gate must see them one by one. Those
+    of a stream may come as one `Burst`.
 
     The transfer encoder is the caller's, who knows the client's HTTP version and asks afterwards whether the
     connection may be kept. Faults stand behind the encoder that makes the items of their level. SettingError where one
     cannot be done to this reply.
     """
     ask = voice.ask
-    runs = bursts and faults is NONE and ask.stream and len(replies) == 1 and not framing.holds
+    runs = bursts and faults is NONE and len(replies) == 1 and not framing.holds
     head = Head(200, replaced(dialect.headers(voice, stream=ask.stream), framing.headers))
     source = paced(
         [

@@ -17,7 +17,7 @@ from mockprovider.errors import SettingError
 from mockprovider.jsontext import dumps, escape_all
 from mockprovider.pace import Timing
 from mockprovider.timeline import NOWHERE, Control, Hold, Timed
-from mockprovider.tokens import cut
+from mockprovider.tokens import cut, each
 
 __all__ = [
     "Citation",
@@ -270,6 +270,11 @@ class TextRun:
         """What is left of it after so many tokens."""
         return TextRun(Said(self.said.texts[count:]), self.choice, self.gaps[count:]) if count else self
 
+    def together(self) -> TextDelta:
+        """The same as one delta, which comes with its last token."""
+        texts = self.said.texts
+        return TextDelta("".join(texts), self.choice, self.tokens, tuple(texts))
+
 
 class ReasoningDelta(TextDelta):
     """Some of the thinking."""
@@ -445,7 +450,7 @@ def _plain(kind: type[TextDelta], text: str | Callable[[], Iterable[str]], choic
 
 
 def _tokens(text: str | Callable[[], Iterable[str]]) -> Iterable[str]:
-    return cut(text) if isinstance(text, str) else (token for piece in text() for token in cut(piece))
+    return each(text) if isinstance(text, str) else (token for piece in text() for token in cut(piece))
 
 
 @lru_cache(maxsize=32)

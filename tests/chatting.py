@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
+from mockprovider.dialects import DIALECTS, FLAVOURS, Dialect, flavoured
 from mockprovider.dialects.base import Ask, Voice
 from mockprovider.dialects.openai_chat import OpenAIChat
 from mockprovider.framing.sse import SseEncoder
@@ -36,6 +37,11 @@ __all__ = [
 ]
 
 DIALECT = OpenAIChat()
+NAMED: Mapping[str, Dialect] = {
+    **{dialect.name: dialect for dialect in DIALECTS},
+    **{name: flavoured(DIALECTS[0], name) for name in FLAVOURS if name != "openai"},
+}
+"""All dialects and flavours, by name."""
 
 # ------------------------------------------------------------------------------------------------------ requests
 

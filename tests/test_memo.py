@@ -6,11 +6,12 @@ import json
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mockprovider import MockProvider, Reasoning, Refusal, ToolCall
-from mockprovider.memo import Memo
+from mockprovider.memo import Kept, Memo
 from tests.asking import CHAT, prompt, request
 
 PARTS = st.lists(
@@ -57,6 +58,15 @@ def test_a_kept_reply_is_what_would_have_been_rendered(parts: list[Any], fields:
         for provider in (kept, rendered):
             provider.on().reply(*parts)
         assert bodies(kept, fields, 3) == bodies(rendered, fields, 3)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_short_reply_is_kept(stream: bool) -> None:
+    """A reply of a hundred tokens is known after its first time, whole and as a stream."""
+    with MockProvider() as provider:
+        provider.on().reply("word " * 100)
+        bodies(provider, {"stream": stream}, 1)
+        assert [type(kept) for kept in provider._in_loop.handler._memo._kept.values()] == [Kept]
 
 
 def test_a_repetition_differs_in_its_ids_alone(mock_provider: MockProvider) -> None:

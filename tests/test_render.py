@@ -5,18 +5,22 @@ from __future__ import annotations
 import itertools
 import json
 from fractions import Fraction
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mockprovider.pace import Chunking
+from mockprovider.dialects import TABLE
+from mockprovider.errors import SettingError
+from mockprovider.pace import Chunking, Pacing
+from mockprovider.render import Framing, render
 from mockprovider.reply import Reasoning, Refusal, Reply, Text, ToolCall, deltas
 from mockprovider.timeline import NOWHERE, Timed
 from mockprovider.tokens import count
-from mockprovider.wire import Burst, Write, singly
-from tests.chatting import ask, body, chunks, content, events, lower, same_text, whole, wire
+from mockprovider.wire import Burst, TransferEncoder, Write, singly
+from tests.chatting import NAMED, ask, body, chunks, content, events, lower, same_text, voice, whole, wire
 
 TEXTS = st.text(
     st.one_of(
@@ -118,6 +122,36 @@ def test_bursts_are_their_pieces(
 
     # What was made of a text is remembered: it is the same the second time.
     assert writes(bursts=True) == writes(bursts=False) == writes(bursts=True)
+
+
+@pytest.mark.parametrize("named", NAMED)
+@settings(deadline=None, max_examples=25)
+@given(PARTS, st.sampled_from(["instant", "ttft=1,itl=0.25..0.5", "itl=0.5"]))
+def test_a_whole_reply_takes_its_text_in_runs(named: str, parts: list[Any], pace: str) -> None:
+    """Where several tokens are taken as one, the whole reply of every dialect is the same, and comes when it came."""
+    dialect = NAMED[named]
+    path, headers, sample = dialect.sample("Say it.", stream=False)
+    if named == "openai-chat":
+        sample = json.dumps({**json.loads(sample), "logprobs": True}).encode()
+    asked = dialect.parse(sample, headers, TABLE.target(path, "", TABLE.find("POST", path, headers)))
+
+    def said_here(part: Any) -> bool:
+        try:
+            dialect.check(Reply((part,)), stream=False)
+        except SettingError:
+            return False
+        return True
+
+    reply = Reply(tuple(filter(said_here, parts)))
+
+    def actions(*, bursts: bool) -> list[tuple[object, object]]:
+        said, timing = voice(asked, reply), Pacing.parse(pace).timing(Random(7), lambda: 9)
+        timeline = render(
+            dialect, said, [reply], timing, Framing(Chunking()), TransferEncoder(Chunking()), bursts=bursts
+        )
+        return [(pytest.approx(gap), item) for gap, item, _ in timeline]
+
+    assert actions(bursts=True) == actions(bursts=False)
 
 
 @pytest.mark.parametrize("pace", ["instant", "itl=0.02"])

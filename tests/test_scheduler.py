@@ -123,6 +123,30 @@ async def test_several_at_once(scheduler: LoopScheduler) -> None:
     assert order == ["first", "second"]
 
 
+@pytest.mark.parametrize(("took", "sleeps"), [(0.2, 1), (0.8, 2)])
+async def test_a_short_sleep_is_not_worth_it(scheduler: LoopScheduler, took: float, sleeps: int) -> None:
+    """Where serving a slot took most of the time to the next, that one waits for the slot after it, and not else."""
+    clock, alarms = [1000 * SLOT], []
+
+    class Timer:
+        def set(self, deadline: float) -> None:
+            alarms.append(round(deadline / SLOT))
+
+        def close(self) -> None:
+            """There is nothing to release."""
+
+    scheduler.close()
+    scheduler._timer, scheduler.now = Timer(), lambda: clock[0]
+
+    def due(_: float) -> None:
+        clock[0] += took * SLOT
+
+    for slot in (1000, 1001):
+        scheduler.at((slot - 0.5) * SLOT, Item(due))
+    scheduler._wake()
+    assert alarms == [1000, 1000 + sleeps]
+
+
 async def test_a_late_loop_catches_up(scheduler: LoopScheduler) -> None:
     """After the loop was blocked, everything overdue is served in order of deadline, and what is not due yet is not."""
     start = scheduler.now()

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mockprovider import filler
-from mockprovider.tokens import count, cut
+from mockprovider.tokens import count, cut, each
 
 # Any code points at all, surrogates too, and texts dense with what the expression looks at.
 ANY = st.text(st.integers(0, 0x10FFFF).map(chr))
@@ -25,10 +25,11 @@ EVERYTHING = "".join(map(chr, range(0x110000)))
 @example("\udc00\ud83d")
 @settings(max_examples=500, deadline=None)
 def test_joined_tokens_are_the_text(text: str) -> None:
-    """Cutting loses and changes nothing, and makes no empty token, for any str."""
+    """Cutting loses and changes nothing, and makes no empty token, for any str, at once or one by one."""
     tokens = cut(text)
     assert "".join(tokens) == text
     assert all(tokens)
+    assert list(each(text)) == tokens
 
 
 @given(TEXTS)

@@ -17,17 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mockprovider import MockProvider, Reasoning, Reply, Tokens, ToolCall
-from mockprovider.dialects import DIALECTS, FLAVOURS, Dialect, flavoured
+from mockprovider.dialects import FLAVOURS
 from mockprovider.dialects.base import Ask, Usage, Voice
 from mockprovider.errors import SettingError
 from mockprovider.scenario_file import load, reply_from
 from mockprovider.seed import Seed
 from tests.asking import Answer, request
+from tests.chatting import NAMED
 
-NAMED: Mapping[str, Dialect] = {
-    **{dialect.name: dialect for dialect in DIALECTS},
-    **{name: flavoured(DIALECTS[0], name) for name in FLAVOURS if name != "openai"},
-}
 ALL = {"prompt": 100, "completion": 50, "reasoning": 30, "cached": 20, "cache_written": 10}
 FIELDS = [{name: value} for name, value in ALL.items()]
 PROMPT = "Say it in three words or more, please."

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from mockprovider.dialects.routing import PLAIN, Endpoint, Target
 from mockprovider.errors import RequestError, SettingError
 from mockprovider.payload import Affixes, Payload
-from mockprovider.reply import Delta, Reply, Text, Tokens
+from mockprovider.reply import Delta, Reply, Text, TextRun, Tokens
 from mockprovider.seed import Seed
 from mockprovider.timeline import NOWHERE, Control, Stage, Timed
 from mockprovider.tokens import count
@@ -205,7 +205,10 @@ class Encoder(Stage[Delta, Payload]):
 
 
 class WholeForm(Encoder):
-    """An encoder that takes all deltas in, and says one document when the source ends; their time is the document's."""
+    """An encoder that takes all deltas in, and says one document when the source ends; their time is the document's.
+
+    Runs of text deltas are taken as one.
+    """
 
     _gap = 0.0
 
@@ -217,8 +220,11 @@ class WholeForm(Encoder):
         """The document of all deltas that came."""
         raise NotImplementedError
 
-    def feed(self, timed: Timed[Delta | Control]) -> Iterator[Timed[Payload | Control]]:
+    def feed(self, timed: Timed[Delta | TextRun | Control]) -> Iterator[Timed[Payload | Control]]:
         gap, item, origin = timed
+        if isinstance(item, TextRun):
+            gap += sum(item.gaps)
+            item = item.together()
         self._gap += gap
         if isinstance(item, Control):
             yield self._gap, item, origin

@@ -483,13 +483,11 @@ class Handler:
         holds = namespace.gates.positions()
         relay, replies = self.settings.relay or dialect.relay, exchange.choice_replies
 
-        def rendered(
-            voice: Voice, date: str, transfer: TransferEncoder, *, bursts: bool = False
-        ) -> Iterator[Timed[Any]]:
+        def rendered(voice: Voice, date: str, transfer: TransferEncoder) -> Iterator[Timed[Any]]:
             timing = pace.timing(_UNUSED if pace.constant else self.seed.stream("pace", digest), ask.prompt_tokens)
             voice.ttft = timing.ttft
             framing = Framing(chunking, relay, (("Date", date), *turn.headers), holds)
-            return render(dialect, voice, replies, timing, framing, transfer, faults, bursts=bursts)
+            return render(dialect, voice, replies, timing, framing, transfer, faults, bursts=True)
 
         alike = pace == _INSTANT and chunking == self.settings.chunking and self.settings.limits is None
         if alike and faults is NONE and not holds and not callable(answer.says):
@@ -500,7 +498,7 @@ class Handler:
                 turn.whole, turn.digest = (kept.fill(voice, turn.date), kept.keeps), digest
                 return iter(())  # nothing else is to be played
         turn.transfer.repack(chunking)
-        return rendered(voice, turn.date, turn.transfer, bursts=True)
+        return rendered(voice, turn.date, turn.transfer)
 
     def voice(self, exchange: Exchange, digest: bytes) -> Voice:
         """What the encoder of the exchange's reply needs besides the deltas."""

@@ -20,21 +20,13 @@ from hypothesis import strategies as st
 from mockprovider import MockProvider
 from mockprovider.exchange import Exchange
 from mockprovider.server.protocol import Protocol, Server
-from tests.wiretap import Response, Tap, tapping
+from tests.asking import CHAT, prompt
+from tests.wiretap import Response, Tap, get, post, tapping
 
-CHAT = "/v1/chat/completions"
 
-
-def post(text: str, *headers: str, path: str = CHAT, version: str = "1.1", **fields: object) -> bytes:
+def chat(text: str, *headers: str, path: str = CHAT, version: str = "1.1", **fields: object) -> bytes:
     """A request for a chat completion, whole."""
-    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **fields}).encode()
-    lines = [f"POST {path} HTTP/{version}", "Host: localhost", f"Content-Length: {len(body)}", *headers]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
-
-
-def get(path: str) -> bytes:
-    """A request without a body."""
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    return post(prompt(text, **fields), *headers, path=path, version=version)
 
 
 def said(response: Response) -> str:
@@ -67,10 +59,10 @@ async def again(tap: Tap, request: bytes, times: int = 3) -> list[Response]:
 async def test_aiohttp_hears_of_no_request_that_comes_whole() -> None:
     """Not of the first with a head, nor of a stream with gaps, for which there is no task either."""
     async with meeting(pace="itl=0.001") as (provider, tap):
-        await again(tap, post("one"))
+        await again(tap, chat("one"))
         tasks = asyncio.all_tasks()
-        await again(tap, post("two"))
-        await tap.send(post("one", stream=True))
+        await again(tap, chat("two"))
+        await tap.send(chat("one", stream=True))
         await provider.wait_for_async(outcome="open")
         assert asyncio.all_tasks() == tasks
         await tap.response()
@@ -83,10 +75,10 @@ async def test_aiohttp_hears_of_no_request_that_comes_whole() -> None:
 async def test_what_comes_in_parts_goes_through_aiohttp() -> None:
     """A body that comes after its head is aiohttp's to read, and so is whatever follows on that connection."""
     async with meeting() as (provider, tap):
-        await tap.send(post("one")[:-20])
+        await tap.send(chat("one")[:-20])
         await rounds()
-        await tap.ask(post("one")[-20:])
-        await again(tap, post("one"))
+        await tap.ask(chat("one")[-20:])
+        await again(tap, chat("one"))
         assert server(provider).requests_count == 4
         assert len(provider.exchanges) == 4
 
@@ -113,7 +105,7 @@ FIELDS = st.fixed_dictionaries(
     {}, optional={"stream": st.booleans(), "max_tokens": st.integers(0, 9), "model": st.sampled_from(["m", ""])}
 )
 REQUESTS = st.builds(
-    lambda text, headers, path, version, fields: post(text, *headers, path=path, version=version, **fields),
+    lambda text, headers, path, version, fields: chat(text, *headers, path=path, version=version, **fields),
     st.sampled_from(["one", "two", "longer"]),
     st.one_of(st.just([]), st.just([]), st.lists(st.sampled_from(OWN), max_size=1)),
     st.one_of(st.just(CHAT), st.just(CHAT), st.sampled_from(PATHS)),
@@ -221,7 +213,7 @@ Change = Callable[[MockProvider, Path], object]
 
 
 def _recorded(provider: MockProvider, folder: Path) -> None:
-    asked = {"method": "POST", "target": CHAT, "headers": [], "body": json.loads(post("one").partition(b"\r\n\r\n")[2])}
+    asked = {"method": "POST", "target": CHAT, "headers": [], "body": json.loads(chat("one").partition(b"\r\n\r\n")[2])}
     body = json.dumps({"choices": [{"message": {"content": "Set."}}]})
     head = {"version": "1.1", "status": 200, "reason": "OK", "headers": [["Content-Length", str(len(body))]]}
     made = {"mockprovider": 1, "recorded": "2026-11-22T21:00:00Z", "request": asked}
@@ -248,9 +240,9 @@ async def test_what_is_set_meanwhile_is_obeyed(change: str, tmp_path: Path) -> N
     """A request that is known by heart is answered by what was set since."""
     make, text = CHANGES[change]
     async with meeting() as (provider, tap):
-        assert {said(response) for response in await again(tap, post("one"))} == {"Hello."}
+        assert {said(response) for response in await again(tap, chat("one"))} == {"Hello."}
         make(provider, tmp_path)
-        response = await tap.ask(post("one"))
+        response = await tap.ask(chat("one"))
         assert said(response) == text if text else response.status == 404
 
 
@@ -258,17 +250,17 @@ async def test_what_was_set_and_is_no_longer_is_forgotten() -> None:
     """Nothing that was decided by a rule is known by heart once the rule is gone."""
     async with meeting() as (provider, tap):
         provider.on().reply("Set.")
-        assert {said(response) for response in await again(tap, post("one"))} == {"Set."}
+        assert {said(response) for response in await again(tap, chat("one"))} == {"Set."}
         provider.reset()
-        assert {said(response) for response in await again(tap, post("one"))} == {"Hello."}
+        assert {said(response) for response in await again(tap, chat("one"))} == {"Hello."}
 
 
 async def test_a_gate_that_is_closed_meanwhile_holds() -> None:
     """A stream that is known by heart stops at a gate that was closed since."""
     async with meeting() as (provider, tap):
-        await again(tap, post("one", stream=True))
+        await again(tap, chat("one", stream=True))
         provider.hold("after-first-token")
-        asking = asyncio.ensure_future(tap.ask(post("one", stream=True)))
+        asking = asyncio.ensure_future(tap.ask(chat("one", stream=True)))
         while not provider._running.gates.waiting()["after-first-token"]:
             await asyncio.sleep(0)
         assert provider.release("after-first-token") == 1
@@ -280,7 +272,7 @@ async def test_a_namespace_that_is_closed_answers_no_more() -> None:
     async with meeting() as (provider, tap):
         handler = provider._in_loop.handler
         handler.open("n1")
-        request = post("one", path="/~n1" + CHAT)
+        request = chat("one", path="/~n1" + CHAT)
         await again(tap, request)
         handler.close("n1")
         assert {response.status for response in await again(tap, request)} == {404}
@@ -298,7 +290,7 @@ async def test_a_client_that_does_not_read_loses_nothing(*, alike: bool) -> None
     """What it does not take at once waits for it, and comes whole and in order."""
     reply = "word " * 5000
     async with MockProvider(reply=reply) as provider, tapping(provider.url, receive_buffer=4096) as tap:
-        requests = (post(f"{0 if alike else number:04}") for number in count())
+        requests = (chat(f"{0 if alike else number:04}") for number in count())
         await tap.ask(next(requests))
         tap.pause()
         while all(exchange.outcome for exchange in provider.exchanges):
@@ -319,7 +311,7 @@ async def test_a_client_that_never_reads_is_to_blame() -> None:
     """While it does not read, a stream is blocked and not late; that is noted also where it leaves before it reads."""
     async with MockProvider(reply=" word" * 50_000) as provider:
         async with tapping(provider.url, receive_buffer=4096, reading=False) as tap:
-            await tap.send(post("one", stream=True))
+            await tap.send(chat("one", stream=True))
             await provider.wait_for_async(outcome="open")
             [(player, _)] = provider._running.playing.values()
             while player._blocked_since is None:
@@ -335,20 +327,20 @@ async def test_a_client_that_never_reads_is_to_blame() -> None:
 async def test_a_body_that_is_too_large_is_refused() -> None:
     """Also where it comes in one read."""
     async with MockProvider(body_limit=80) as provider, tapping(provider.url) as tap:
-        assert (await tap.ask(post("x"))).status == 200
-        assert (await tap.ask(post("x" * 80))).status == 413
+        assert (await tap.ask(chat("x"))).status == 200
+        assert (await tap.ask(chat("x" * 80))).status == 413
 
 
 async def test_a_request_behind_another_waits_for_its_turn() -> None:
     """It is answered after a stream that still goes on, though it could be at once."""
     async with meeting() as (provider, tap):
-        slow = post("slow", "x-mockprovider-pace: itl=0.002", stream=True)
+        slow = chat("slow", "x-mockprovider-pace: itl=0.002", stream=True)
         await again(tap, slow)
-        await again(tap, post("quick"))
+        await again(tap, chat("quick"))
         await tap.send(slow)
         await rounds()
         assert provider.exchanges[-1].outcome is None
-        await tap.send(post("quick"))
+        await tap.send(chat("quick"))
         await tap.response(7)
         assert [response.header("Content-Type") for response in tap.parser.finished[6:]] == [
             "text/event-stream; charset=utf-8",
@@ -361,17 +353,17 @@ async def test_a_client_that_wants_the_end_gets_it() -> None:
     async with MockProvider(reply="Hello.") as provider:
         for _ in range(3):
             async with tapping(provider.url) as tap:
-                await tap.ask(post("one", "Connection: close"))
+                await tap.ask(chat("one", "Connection: close"))
                 assert await tap.end() == "eof"
 
 
 async def test_a_connection_that_was_used_is_known_as_such() -> None:
     """What is known by heart counts as a request that the connection has carried."""
     async with meeting() as (provider, tap):
-        await again(tap, post("one"))
+        await again(tap, chat("one"))
         async with tapping(provider.url) as other:
-            await other.ask(post("one"))
-            await other.send(post("one", "x-mockprovider-faults: no-response(reused=true)"))
+            await other.ask(chat("one"))
+            await other.send(chat("one", "x-mockprovider-faults: no-response(reused=true)"))
             assert await other.end() == "eof"
             assert len(other.parser.finished) == 1
 
@@ -380,7 +372,7 @@ async def test_a_connection_that_was_used_is_known_as_such() -> None:
 async def test_a_body_is_not_mistaken_for_a_request(padding: int) -> None:
     """A body that comes by itself and looks like a request that is known by heart is a body."""
     async with meeting() as (provider, tap):
-        known = post("one")
+        known = chat("one")
         await again(tap, known)
         length = padding + len(known)
         head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
@@ -393,7 +385,7 @@ async def test_a_body_is_not_mistaken_for_a_request(padding: int) -> None:
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 async def test_a_body_on_its_way_is_waited_for(framing: str) -> None:
     """However often a body comes some time after its head, on whichever connection."""
-    head, _, body = post("one").partition(b"\r\n\r\n")
+    head, _, body = chat("one").partition(b"\r\n\r\n")
     if framing == "chunked":
         head = re.sub(rb"Content-Length: \d+", b"Transfer-Encoding: chunked", head)
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
@@ -408,18 +400,18 @@ async def test_a_body_on_its_way_is_waited_for(framing: str) -> None:
 async def test_a_connection_in_use_is_not_idle() -> None:
     """aiohttp's timer for idle connections counts from the last request, also where aiohttp did not hear of it."""
     async with meeting() as (provider, tap):
-        await again(tap, post("one"))
+        await again(tap, chat("one"))
         [connection] = server(provider).connections
         connection._next_keepalive_close_time = 0.0
-        await again(tap, post("one"), 1)
+        await again(tap, chat("one"), 1)
         connection._process_keepalive()
-        await again(tap, post("one"), 1)
+        await again(tap, chat("one"), 1)
 
 
 async def test_a_compressed_body_is_read_each_time() -> None:
     """What aiohttp does with a body is done to each, not to the first alone."""
     async with meeting(None) as (_, tap):
-        plain = post("one")
+        plain = chat("one")
         packed = gzip.compress(plain.partition(b"\r\n\r\n")[2], mtime=0)
         lines = [f"POST {CHAT} HTTP/1.1", "Host: localhost", f"Content-Length: {len(packed)}", "Content-Encoding: gzip"]
         request = ("\r\n".join(lines) + "\r\n\r\n").encode() + packed
@@ -430,16 +422,16 @@ async def test_a_compressed_body_is_read_each_time() -> None:
 async def test_a_server_that_records_asks_its_upstream_each_time(tmp_path: Path) -> None:
     """What has to wait for somebody else is left to aiohttp."""
     async with MockProvider(reply="Far away.") as upstream, meeting() as (provider, tap):
-        await again(tap, post("one"))
+        await again(tap, chat("one"))
         provider.replay(tmp_path, mode="all", upstream=upstream.url)
-        assert {said(response) for response in await again(tap, post("one"))} == {"Far away."}
+        assert {said(response) for response in await again(tap, chat("one"))} == {"Far away."}
 
 
 @pytest.mark.parametrize("how", ["leaves", "is stopped", "is closed"])
 async def test_a_stream_that_is_cut_has_ended(how: str) -> None:
     """At once, however it is cut: nothing of it is left on the server."""
     async with MockProvider(reply="Hello.", pace="itl=60") as provider, tapping(provider.url) as tap:
-        await tap.send(post("one", stream=True))
+        await tap.send(chat("one", stream=True))
         await provider.wait_for_async(outcome="open")
         handler = provider._in_loop.handler
         [connection] = cast(list[Protocol], server(provider).connections)
@@ -460,18 +452,18 @@ async def test_what_is_sent_ahead_is_held() -> None:
     """A client may send requests while a stream goes on; they are answered in order, and too many are left to it."""
     async with meeting() as (provider, tap):
         provider.hold("after-first-token")
-        await tap.send(post("slow", stream=True))
+        await tap.send(chat("slow", stream=True))
         await provider.wait_for_async(outcome="open")
         [connection] = cast(list[Protocol], server(provider).connections)
         transport = connection.transport
         assert transport is not None
         sent = 0
         while transport.is_reading():
-            await tap.send(post(f"{sent:05}", f"X-Long: {'x' * 4000}", stream=sent % 2 == 0))
+            await tap.send(chat(f"{sent:05}", f"X-Long: {'x' * 4000}", stream=sent % 2 == 0))
             await rounds()
             sent += 1
         assert sum(map(len, connection._ahead or ())) < 70_000
-        await tap.send(post("last"))
+        await tap.send(chat("last"))
         provider.release("after-first-token")
         await tap.response(sent + 1)
         asked = [json.loads(exchange.body)["messages"][0]["content"] for exchange in provider.exchanges]
@@ -483,7 +475,7 @@ async def test_a_stream_that_goes_on_is_not_idle() -> None:
     """aiohttp's timer for idle connections does not end it."""
     async with meeting() as (provider, tap):
         provider.hold("after-first-token")
-        await tap.send(post("one", stream=True))
+        await tap.send(chat("one", stream=True))
         await provider.wait_for_async(outcome="open")
         [connection] = server(provider).connections
         connection._next_keepalive_close_time = 0.0

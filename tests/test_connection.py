@@ -40,7 +40,7 @@ from mockprovider.server.performing import Written
 from mockprovider.timeline import NOWHERE, Close, End, Hang, Reset, Timed
 from mockprovider.wire import Head, TransferEncoder
 from tests.serving import serving
-from tests.wiretap import PATIENCE, STRACE, Call, Parser, Response, Tap, calls, tapping
+from tests.wiretap import PATIENCE, STRACE, Call, Parser, Response, Tap, calls, get, post, tapping
 
 CHAT = "/v1/chat/completions"
 REPLY = "Hello there, friend of the wire."
@@ -60,19 +60,6 @@ def ask(text: str = "hi", *, stream: bool = True, **fields: object) -> bytes:
     return json.dumps(
         {"model": "m", "stream": stream, "messages": [{"role": "user", "content": text}], **fields}
     ).encode()
-
-
-def post(body: bytes, *headers: str, path: str = CHAT, version: str = "1.1", length: int | None = -1) -> bytes:
-    """A POST request. length: what it declares, -1: the truth, None: nothing."""
-    lines = [f"POST {path} HTTP/{version}", "Host: localhost", "Content-Type: application/json", *headers]
-    if length is not None:
-        lines.append(f"Content-Length: {len(body) if length < 0 else length}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
-
-
-def get(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> bytes:
-    """A request without a body."""
-    return ("\r\n".join([f"{method} {path} HTTP/{version}", "Host: localhost", *headers]) + "\r\n\r\n").encode()
 
 
 def chunking(spec: str) -> str:

@@ -27,6 +27,24 @@ class WireError(Exception):
     """What came is no legal HTTP/1.1 response."""
 
 
+# ---------------------------------------------------------------------------------------------- what a client sends
+
+
+def post(
+    body: bytes, *headers: str, path: str = "/v1/chat/completions", version: str = "1.1", length: int | None = -1
+) -> bytes:
+    """A POST request. length: what it declares, -1: the truth, None: nothing."""
+    lines = [f"POST {path} HTTP/{version}", "Host: localhost", "Content-Type: application/json", *headers]
+    if length is not None:
+        lines.append(f"Content-Length: {len(body) if length < 0 else length}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def get(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> bytes:
+    """A request without a body."""
+    return ("\r\n".join([f"{method} {path} HTTP/{version}", "Host: localhost", *headers]) + "\r\n\r\n").encode()
+
+
 # ------------------------------------------------------------------------------------------------------ the parser
 
 _STATUS_LINE = re.compile(rb"HTTP/([0-9])\.([0-9]) ([1-5][0-9]{2}) ([\t \x21-\x7e\x80-\xff]*)")

@@ -152,6 +152,13 @@ class _Slots:
             item.slot = _DUE
         return taken
 
+    def pop_until(self, now: float, limit: int) -> list[Scheduled]:
+        """The same of all slots that have begun by now, up to `limit` in all."""
+        items: list[Scheduled] = []
+        while (key := self.first()) is not None and key * SLOT <= now and len(items) < limit:
+            items += self.pop(key, limit - len(items))
+        return items
+
     def __len__(self) -> int:
         return sum(map(len, self._slots.values()))
 
@@ -226,11 +233,7 @@ class LoopScheduler:
         # What becomes due during the drain waits for the next one, so that sockets are looked at in between.
         now = self.now()
         try:
-            while left > 0:
-                key = self._slots.first()
-                if key is None or key * SLOT > now:
-                    break
-                items = self._slots.pop(key, left)
+            while left > 0 and (items := self._slots.pop_until(now, left)):
                 left -= len(items)
                 self._serve_due(items, now)
         finally:

@@ -34,6 +34,20 @@ class Item:
         self._when_due(now)
 
 
+class Alarm:
+    """A timer that only notes the slots for which it is set."""
+
+    def __init__(self) -> None:
+        self.slots: list[int] = []
+
+    def set(self, deadline: float) -> None:
+        """It never rings."""
+        self.slots.append(round(deadline / SLOT))
+
+    def close(self) -> None:
+        """There is nothing to release."""
+
+
 class Turns:
     """Counts the turns of the running loop, until it is stopped."""
 
@@ -126,17 +140,9 @@ async def test_several_at_once(scheduler: LoopScheduler) -> None:
 @pytest.mark.parametrize(("took", "sleeps"), [(0.2, 1), (0.8, 2)])
 async def test_a_short_sleep_is_not_worth_it(scheduler: LoopScheduler, took: float, sleeps: int) -> None:
     """Where serving a slot took most of the time to the next, that one waits for the slot after it, and not else."""
-    clock, alarms = [1000 * SLOT], []
-
-    class Timer:
-        def set(self, deadline: float) -> None:
-            alarms.append(round(deadline / SLOT))
-
-        def close(self) -> None:
-            """There is nothing to release."""
-
+    clock, alarm = [1000 * SLOT], Alarm()
     scheduler.close()
-    scheduler._timer, scheduler.now = Timer(), lambda: clock[0]
+    scheduler._timer, scheduler.now = alarm, lambda: clock[0]
 
     def due(_: float) -> None:
         clock[0] += took * SLOT
@@ -144,7 +150,21 @@ async def test_a_short_sleep_is_not_worth_it(scheduler: LoopScheduler, took: flo
     for slot in (1000, 1001):
         scheduler.at((slot - 0.5) * SLOT, Item(due))
     scheduler._wake()
-    assert alarms == [1000, 1000 + sleeps]
+    assert alarm.slots == [1000, 1000 + sleeps]
+
+
+async def test_what_is_overdue_is_served_together() -> None:
+    """Items of several slots that have all begun are one batch, in the order of their deadlines."""
+    batches: list[list[Item]] = []
+    scheduler = LoopScheduler(asyncio.get_running_loop(), lambda items, now: batches.append(items))
+    scheduler.close()
+    scheduler._timer, scheduler.now = Alarm(), lambda: 1.0
+    items = [Item() for _ in range(6)]
+    deadlines = [0.25, 1.25, 0.5, 0.25, 1.0, 0.75]
+    for deadline, item in zip(deadlines, items, strict=True):
+        scheduler.at(deadline, item)
+    scheduler._wake()
+    assert batches == [[items[at] for at in (0, 3, 2, 5, 4)]]
 
 
 async def test_a_late_loop_catches_up(scheduler: LoopScheduler) -> None:

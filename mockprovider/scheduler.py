@@ -31,9 +31,9 @@ DRAIN = 256
 _NEAR = 0.00002
 """Seconds to a deadline for which the loop goes round instead of sleeping: to be woken by a timer costs more."""
 
-_SHORT = SLOT / 2
-"""Seconds of sleep that are not worth it: to set a timer and be woken by it takes a tenth of that on a virtual machine,
-and as much again until the caches are warm."""
+_CROWD, _SHORT = 16, SLOT / 2
+"""After so many streams were served at once, so many seconds of sleep are not worth it: to set a timer and be woken by
+it takes a tenth of that on a virtual machine, and as much again until the caches are warm."""
 
 _NOWHERE = -1
 _SOON = -2
@@ -242,8 +242,8 @@ class LoopScheduler:
             if key is not None:
                 ahead = key * SLOT - self.now()
                 if ahead > _NEAR:
-                    # Where little time is left, as under load, two slots share a sleep.
-                    self._arm(key if ahead > _SHORT else key + 1)
+                    # Under load, where little time is left, two slots share a sleep.
+                    self._arm(key + 1 if ahead < _SHORT and DRAIN - left >= _CROWD else key)
                 else:
                     self._armed = key
                     self._again = self._loop.call_soon(self._wake)

@@ -137,20 +137,21 @@ async def test_several_at_once(scheduler: LoopScheduler) -> None:
     assert order == ["first", "second"]
 
 
-@pytest.mark.parametrize(("took", "sleeps"), [(0.2, 1), (0.8, 2)])
-async def test_a_short_sleep_is_not_worth_it(scheduler: LoopScheduler, took: float, sleeps: int) -> None:
-    """Where serving a slot took most of the time to the next, that one waits for the slot after it, and not else."""
+@pytest.mark.parametrize(("streams", "took", "slots"), [(40, 0.2, 1), (40, 0.8, 2), (4, 0.8, 1)])
+async def test_a_short_sleep_is_not_worth_it(scheduler: LoopScheduler, streams: int, took: float, slots: int) -> None:
+    """Where many were served, and it took most of the time to the next slot, that one waits for the slot after it."""
     clock, alarm = [1000 * SLOT], Alarm()
     scheduler.close()
     scheduler._timer, scheduler.now = alarm, lambda: clock[0]
 
     def due(_: float) -> None:
-        clock[0] += took * SLOT
+        clock[0] += took * SLOT / streams
 
     for slot in (1000, 1001):
-        scheduler.at((slot - 0.5) * SLOT, Item(due))
+        for _ in range(streams):
+            scheduler.at((slot - 0.5) * SLOT, Item(due))
     scheduler._wake()
-    assert alarm.slots == [1000, 1000 + sleeps]
+    assert alarm.slots == [1000, 1000 + slots]
 
 
 async def test_what_is_overdue_is_served_together() -> None:

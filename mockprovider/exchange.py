@@ -12,7 +12,8 @@ import re
 import threading
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import sub
 from typing import Any, TypeAlias
 
@@ -28,17 +29,22 @@ _SELECTABLE = (*OUTCOMES, "open")
 KEPT_WRITES = 65_536
 KEPT_BYTES = 1 << 20
 
-_SETTLE = 1.0
+_SETTLE = 4.0
 """Seconds between two times that a stream's numbers are added to the server's."""
 
 
-_Pieces: TypeAlias = list[bytes]
+_Pieces: TypeAlias = Sequence[bytes]
+_Data: TypeAlias = list[bytes]
 
 JOINED = -math.inf
 """The time of what left in one write with what stands before it."""
 
-_Run: TypeAlias = tuple[list[float], list[bytes], list[float]]
-"""Writes that are under way: when each is due, its bytes, and when those that have left did so."""
+_Run: TypeAlias = tuple["array[float]", list[_Pieces], "array[int]", "array[float]"]
+"""Writes that are under way: when each is due, their bytes and how many, and when those that have left did so.
+
+Numbers are kept flat, bytes as they were handed over, and sizes are asked for while the bytes have just been made: to
+touch each object again when the run is entered would take longer than everything else that is done for it.
+"""
 
 _ENTERING = threading.Lock()
 """Held while a run is entered: the loop does it, and so does a test's thread that looks."""
@@ -56,8 +62,8 @@ class SentLog:
     """
 
     __slots__ = (
+        "_batches",
         "_bytes",
-        "_data",
         "_deadlines",
         "_due",
         "_events",
@@ -90,7 +96,7 @@ class SentLog:
         self._deadlines = array("d")
         self._times = array("d")
         self._sizes = array("L")
-        self._data: list[bytes] = []
+        self._batches: list[_Pieces] = []
         self._writes = 0
         self._bytes = 0
         self._last = 0.0
@@ -132,62 +138,73 @@ class SentLog:
             self._sizes.append(size)
             if size <= self._room:
                 self._room -= size
-                self._data.append(data)
+                self._batches.append((data,))
             else:
                 self._room = 0  # what follows a gap would be misread
 
-    def add_each(self, deadline: float, times: Sequence[float], pieces: Sequence[bytes]) -> None:
+    def add_each(self, deadline: float, times: array[float], pieces: Sequence[bytes]) -> None:
         """Writes that were due together have left, one after the other; there may be fewer times than pieces."""
         if not times:
             return
         self.add(deadline, times[0], pieces[0])
+        others = pieces[1 : len(times)]
         # Each of the others was due as soon as the one before it had left.
-        self._add_all([deadline] * (len(times) - 1), times[1:], pieces[1 : len(times)], times)
+        self._add_all(array("d", [deadline]) * len(others), times[1:], [others], _sizes(others), times)
         if times[-1] >= self.settle_at:
             self.settle()
 
-    def run(self, deadlines: Sequence[float], pieces: Sequence[bytes]) -> list[float]:
-        """Writes follow, one a piece, each later than the one before it: the list takes the times at which they leave.
+    def run(self, deadlines: list[float], pieces: Sequence[bytes]) -> array[float]:
+        """Writes follow, one a piece, each later than the one before it: the array takes the times at which they leave.
 
         A piece that left in one write with the one before it has `JOINED` for its time. It may be that not all leave:
         whatever comes next tells.
         """
         run = self._run
-        if run is not None and run[0] and (len(run[2]) < len(run[0]) or deadlines[0] <= run[0][-1]):
+        if run is not None and run[0] and (len(run[3]) < len(run[0]) or deadlines[0] <= run[0][-1]):
             self._enter(over=True)
             run = None
         if run is None:
-            self._run = run = ([], [], [])
-        run[0].extend(deadlines)
-        run[1].extend(pieces)
-        return run[2]
+            self._run = run = (array("d"), [], array("L"), array("d"))
+        run[0].fromlist(deadlines)
+        run[1].append(pieces)
+        run[2].extend(_sizes(pieces))
+        return run[3]
 
     def _enter(self, *, over: bool = False) -> None:
         """Enter what has left of the run, and forget it there. over: nothing follows."""
         with _ENTERING:
             if self._run is None:
                 return
-            deadlines, pieces, times = self._run
+            # The loop may add to its end meanwhile, where another thread looks.
+            deadlines, under_way, sizes, times = self._run
             count = len(times)
-            deadlines, pieces, times = deadlines[:count], pieces[:count], times[:count]
-            for part in self._run:
-                del part[:count]
+            batches = _taken(under_way, count)
+            numbers = deadlines, sizes, times
+            deadlines, sizes, times = deadlines[:count], sizes[:count], times[:count]
+            for each in numbers:
+                del each[:count]
             if over:
                 self._run = None
             if not count:
                 return
             if min(times) == JOINED:
-                deadlines, times, pieces = _together(deadlines, times, pieces)
+                deadlines, times, pieces = _together(deadlines, times, _flat(batches))
+                batches, sizes = [pieces], _sizes(pieces)
                 self._events += count - len(times)  # each write counts as one below
             if deadlines[0] > self._due and deadlines[0] >= self.excused:
                 self._due = deadlines[-1]
-                self._add_all(deadlines, times, pieces, deadlines)
+                self._add_all(deadlines, times, batches, sizes, deadlines)
                 return
-            for deadline, time, piece in zip(deadlines, times, pieces, strict=True):
+            for deadline, time, piece in zip(deadlines, times, _flat(batches), strict=True):
                 self._add(deadline, time, piece, 1)
 
     def _add_all(
-        self, deadlines: Sequence[float], times: Sequence[float], pieces: Sequence[bytes], due: Sequence[float]
+        self,
+        deadlines: array[float],
+        times: array[float],
+        batches: Sequence[_Pieces],
+        sizes: array[int],
+        due: array[float],
     ) -> None:
         """Writes that have left, one event each. due: since when each could have left; there may be more of them."""
         count = len(times)
@@ -198,7 +215,6 @@ class SentLog:
         if worst > BOUNDS[0]:
             self._late += [seconds for seconds in late if seconds > BOUNDS[0]]
         self._worst = max(self._worst, worst)
-        sizes = list(map(len, pieces))
         size = sum(sizes)
         kept = max(0, min(count, KEPT_WRITES - self._writes))
         self._writes += count
@@ -207,14 +223,14 @@ class SentLog:
         self._lateness += sum(late)
         self._last = times[-1]
         if kept < count:
-            deadlines, times, pieces, sizes = deadlines[:kept], times[:kept], pieces[:kept], sizes[:kept]
-            size = sum(sizes)
+            deadlines, times, sizes = deadlines[:kept], times[:kept], sizes[:kept]
+            batches, size = [_flat(batches)[:kept]], sum(sizes)
         self._deadlines.extend(deadlines)
         self._times.extend(times)
         self._sizes.extend(sizes)
         if size <= self._room:
             self._room -= size
-            self._data.extend(pieces)
+            self._batches += batches
         else:
             self._room = 0
 
@@ -268,9 +284,9 @@ class SentLog:
         return self._whole._sizes
 
     @property
-    def data(self) -> _Pieces:
+    def data(self) -> _Data:
         """The bytes of the first writes."""
-        return self._whole._data
+        return _flat(self._whole._batches)
 
     @property
     def last(self) -> float:
@@ -301,13 +317,35 @@ class SentLog:
 
 
 def _together(
-    deadlines: Sequence[float], times: Sequence[float], pieces: Sequence[bytes]
-) -> tuple[list[float], list[float], list[bytes]]:
+    deadlines: array[float], times: array[float], pieces: Sequence[bytes]
+) -> tuple[array[float], array[float], list[bytes]]:
     """The writes of pieces of which some left with the one before them."""
     firsts = [at for at, time in enumerate(times) if time != JOINED]
     ends = [*firsts[1:], len(times)]
     joined = [b"".join(pieces[at:end]) for at, end in zip(firsts, ends, strict=True)]
-    return [deadlines[at] for at in firsts], [times[at] for at in firsts], joined
+    return array("d", [deadlines[at] for at in firsts]), array("d", [times[at] for at in firsts]), joined
+
+
+def _taken(batches: list[_Pieces], count: int) -> list[_Pieces]:
+    """The first so many pieces, which are no longer there."""
+    taken: list[_Pieces] = []
+    while count:
+        first = batches[0]
+        if len(first) <= count:
+            taken.append(batches.pop(0))
+        else:
+            taken.append(first[:count])
+            batches[0] = first[count:]
+        count -= len(taken[-1])
+    return taken
+
+
+def _flat(batches: Iterable[_Pieces]) -> list[bytes]:
+    return list(chain.from_iterable(batches))
+
+
+def _sizes(pieces: Sequence[bytes]) -> array[int]:
+    return array("L", list(map(len, pieces)))
 
 
 class Exchange:

@@ -6,8 +6,9 @@ memory and whichever is asked adds them up.
 
 from __future__ import annotations
 
+import math
 from array import array
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
@@ -71,8 +72,13 @@ class Metrics:
         values[_EVENTS] += events
         values[_SUM] += lateness
         values[_FIRST] += writes - len(late)
-        for seconds in late:
-            values[_FIRST + bisect_left(BOUNDS, seconds)] += 1
+        ordered, counted = sorted(late), 0
+        for bucket, bound in enumerate((*BOUNDS, math.inf), _FIRST):
+            if counted == len(ordered):
+                break
+            upto = bisect_right(ordered, bound, counted)
+            values[bucket] += upto - counted
+            counted = upto
 
     def began(self, stream: Settling) -> None:
         """A response is being sent."""

@@ -19,6 +19,7 @@ import socket
 import struct
 import sys
 import time
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, chain
@@ -45,6 +46,9 @@ _DRAIN_SLOW = 0.02
 
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes in the send queue that have not been sent
 
+
+_NO_TIMES = array("d")
+"""Those of the burst that is not there."""
 
 _RUN_OUT: Timed[None] = (0.0, None, NOWHERE)
 """Stands for the item after the last, which there should not be: `_control` says so when its turn comes."""
@@ -106,7 +110,7 @@ class Player:
         self._pieces: Sequence[bytes] = ()
         self._deadlines: list[float] = []
         self._at = 0
-        self._times: list[float] = []
+        self._times = _NO_TIMES
         self._ready: bytes | None = None  # what `perform` may write for it, if that happens before `_alone_until`
         self._alone_until = 0.0
         self._half_closed = False
@@ -310,7 +314,9 @@ class Player:
 
     def _wrote(self, upto: int, now: float) -> bool:
         """The burst's pieces up to there have left, by one write; False if the stream waits for its client."""
-        self._times += [now, *[JOINED] * (upto - self._at - 1)]
+        self._times.append(now)
+        if upto > self._at + 1:
+            self._times.fromlist([JOINED] * (upto - self._at - 1))
         self._at = upto
         if self._deadlines[upto] == math.inf:
             self._burst = self._ready = None
@@ -343,7 +349,7 @@ class Player:
             return self._write_slowly(pieces, planned)
         # Nothing else runs meanwhile, so the connection can be lost only by a write of ours.
         write, descriptor, now = os.write, self._socket, self._now
-        times: list[float] = []
+        times = array("d")
         sent = 0
         try:
             for piece in pieces:

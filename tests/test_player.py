@@ -849,7 +849,7 @@ def test_a_run_of_writes_is_its_writes(writes: list[tuple[float, float, int, str
         due, now = deadlines[-1], max(now, deadlines[-1]) + late
         unsent = [due + 1] if then == "one more never leaves" else []
         times = runs.run(deadlines + unsent, [b"piece"] * (count + len(unsent)))
-        times += [now, *[JOINED] * (count - 1)]
+        times.extend([now, *[JOINED] * (count - 1)])
         alone.add(deadlines[0], now, b"piece" * count, count)
         if then == "somebody looks":
             assert (runs.writes, runs.last) == (alone.writes, now)

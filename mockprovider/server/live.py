@@ -129,12 +129,13 @@ class _View:
         while self._writes < len(sent.times):
             first, last = self._writes, min(self._writes + _WRITES, len(sent.times))
             self._writes = last
+            data = sent.data
             writes = [
                 {
                     "time": sent.times[index] - exchange.started,
                     "deadline": sent.deadlines[index] - exchange.started,
                     "size": sent.sizes[index],
-                    **(readable(sent.data[index]) if index < len(sent.data) else {}),
+                    **(readable(data[index]) if index < len(data) else {}),
                 }
                 for index in range(first, last)
             ]

@@ -46,8 +46,8 @@ Numbers are kept flat, bytes as they were handed over, and sizes are asked for w
 touch each object again when the run is entered would take longer than everything else that is done for it.
 """
 
-_ENTERING = threading.Lock()
-"""Held while a run is entered: the loop does it, and so does a test's thread that looks."""
+_ENTERING = threading.RLock()
+"""Held while a run is entered, by the loop or by a test's thread that looks, and while one is added to."""
 
 
 class SentLog:
@@ -159,23 +159,24 @@ class SentLog:
         A piece that left in one write with the one before it has `JOINED` for its time. It may be that not all leave:
         whatever comes next tells.
         """
-        run = self._run
-        if run is not None and run[0] and (len(run[3]) < len(run[0]) or deadlines[0] <= run[0][-1]):
-            self._enter(over=True)
-            run = None
-        if run is None:
-            self._run = run = (array("d"), [], array("L"), array("d"))
-        run[0].fromlist(deadlines)
-        run[1].append(pieces)
-        run[2].extend(_sizes(pieces))
-        return run[3]
+        with _ENTERING:
+            run = self._run
+            if run is not None and run[0] and (len(run[3]) < len(run[0]) or deadlines[0] <= run[0][-1]):
+                self._enter(over=True)
+                run = None
+            if run is None:
+                self._run = run = (array("d"), [], array("L"), array("d"))
+            run[0].fromlist(deadlines)
+            run[1].append(pieces)
+            run[2].extend(_sizes(pieces))
+            return run[3]
 
     def _enter(self, *, over: bool = False) -> None:
         """Enter what has left of the run, and forget it there. over: nothing follows."""
         with _ENTERING:
             if self._run is None:
                 return
-            # The loop may add to its end meanwhile, where another thread looks.
+            # Times may be added meanwhile, where another thread looks.
             deadlines, under_way, sizes, times = self._run
             count = len(times)
             batches = _taken(under_way, count)

@@ -314,9 +314,8 @@ class Player:
 
     def _wrote(self, upto: int, now: float) -> bool:
         """The burst's pieces up to there have left, by one write; False if the stream waits for its client."""
-        self._times.append(now)
-        if upto > self._at + 1:
-            self._times.fromlist([JOINED] * (upto - self._at - 1))
+        # At once, because another thread may look.
+        self._times.fromlist([now, *[JOINED] * (upto - self._at - 1)])
         self._at = upto
         if self._deadlines[upto] == math.inf:
             self._burst = self._ready = None

@@ -55,6 +55,15 @@ def test_the_histogram_is_cumulative() -> None:
     assert found["mockprovider_lateness_seconds_sum"] == pytest.approx(5.3011)
 
 
+def test_a_bucket_holds_its_bound() -> None:
+    """A write that was just as late as a bucket's bound is in it, in whatever order they come."""
+    metrics = Metrics()
+    metrics.wrote(len(BOUNDS) - 1, 0, 0, 0.0, BOUNDS[:0:-1])
+    found = samples(metrics.text())
+    counts = [found[f'mockprovider_lateness_seconds_bucket{{le="{bound}"}}'] for bound in BOUNDS]
+    assert counts == list(range(len(BOUNDS)))
+
+
 def test_workers_add_up() -> None:
     """Whichever worker is asked tells of all: their numbers stand side by side in one array."""
     doubles = memoryview(bytearray(2 * SIZE * 8)).cast("d")

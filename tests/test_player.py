@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
 import socket
 import struct
 import sys
+from array import array
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import Any
@@ -828,7 +830,9 @@ RUNS = st.lists(
         st.sampled_from([0.0, 0.0005, 0.02, 0.02, 1.5]),  # the gap before the first piece of a write
         st.sampled_from([0.0, 0.0002, 0.004, 3.0]),  # how late it leaves
         st.integers(1, 3),  # how many pieces leave together
-        st.sampled_from(["", "", "", "somebody looks", "one more never leaves", "one leaves alone"]),
+        st.sampled_from(
+            ["", "", "somebody looks", "one more leaves later", "one more never leaves", "one leaves alone"]
+        ),
     ),
     max_size=40,
 )
@@ -844,15 +848,22 @@ def test_a_run_of_writes_is_its_writes(writes: list[tuple[float, float, int, str
         for log in (runs, alone):
             log.unblocked(0.0, 0.03)
     due = now = 0.0
+    sizes = itertools.count(1)
     for gap, late, count, then in writes:
         deadlines = [due + gap + index * 0.001 for index in range(count)]
         due, now = deadlines[-1], max(now, deadlines[-1]) + late
-        unsent = [due + 1] if then == "one more never leaves" else []
-        times = runs.run(deadlines + unsent, [b"piece"] * (count + len(unsent)))
+        more = [due + 1] if then.startswith("one more") else []
+        pieces = [b"." * next(sizes) for _ in deadlines + more]
+        times = runs.run(deadlines + more, pieces)
         times.extend([now, *[JOINED] * (count - 1)])
-        alone.add(deadlines[0], now, b"piece" * count, count)
+        alone.add(deadlines[0], now, b"".join(pieces[:count]), count)
         if then == "somebody looks":
             assert (runs.writes, runs.last) == (alone.writes, now)
+        elif then == "one more leaves later":
+            assert runs.data == alone.data
+            due, now = due + 1, max(now, due + 1) + late
+            times.append(now)
+            alone.add(due, now, pieces[-1])
         elif then == "one leaves alone":
             for log in (runs, alone):
                 log.add(due, now, b"alone")
@@ -865,6 +876,15 @@ def test_a_run_of_writes_is_its_writes(writes: list[tuple[float, float, int, str
         for each in metrics
     ]
     assert samples[0] == pytest.approx(samples[1])
+
+
+def test_no_more_pieces_than_writes_are_kept() -> None:
+    """A run that goes over the number of writes that are kept is cut there, in its bytes as well."""
+    log = SentLog()
+    log.add_each(0.0, array("d", [0.5]) * (KEPT_WRITES - 2), [b"x"] * (KEPT_WRITES - 2))
+    log.run([1.0, 2.0, 3.0, 4.0], [b"a", b"b", b"c", b"d"]).extend([1.0, 2.0, 3.0, 4.0])
+    assert (log.writes, log.data[-3:]) == (KEPT_WRITES + 2, [b"x", b"a", b"b"])
+    assert len(log.data) == len(log.times) == len(log.sizes) == KEPT_WRITES
 
 
 def test_the_kept_bytes_have_no_holes() -> None:

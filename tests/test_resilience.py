@@ -9,6 +9,7 @@ import pytest
 
 from mockprovider.cases import get
 from mockprovider.errors import SettingError
+from mockprovider.exchange import SentLog
 from mockprovider.faults import chain
 from mockprovider.reply import Reply, Text
 from mockprovider.resilience import RULES, findings, response_head, retry_after, retryable
@@ -17,6 +18,8 @@ from mockprovider.wiretext import sent_text
 from tests.asking import exchange as asked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mockprovider.exchange import Exchange
 
 TEXT = "The boats leave at eleven."
@@ -182,15 +185,22 @@ def test_the_wait_is_read_from_the_answer(headers: str, seconds: float | None) -
     assert found == (None if seconds is None else pytest.approx(seconds))
 
 
+def sending(made: Exchange, writes: Iterable[bytes]) -> Exchange:
+    """The same exchange with these writes."""
+    made.sent = SentLog()
+    for data in writes:
+        made.sent.add(made.started, made.started, data)
+    return made
+
+
 def test_what_was_not_answered_has_no_head() -> None:
     """Without a readable status line there is no head, and only a connection that died is worth another one."""
     assert (response_head(DEAD), retry_after(DEAD), retryable(DEAD)) == (None, None, True)
-    garbage = exchange(outcome="closed")
-    garbage.sent.data[:] = [b"garbage\r\n\r\n"]
+    garbage = sending(exchange(outcome="closed"), [b"garbage\r\n\r\n"])
     assert (response_head(garbage), retryable(garbage)) == (None, None)
     assert retryable(exchange(outcome=None, at=(0.0, None))) is None
-    split = exchange(1, 429, headers="Retry-After: 2\r\n", reply=None)
-    split.sent.data[:] = [bytes([byte]) for byte in b"".join(split.sent.data)]
+    limited = exchange(1, 429, headers="Retry-After: 2\r\n", reply=None)
+    split = sending(limited, [bytes([byte]) for byte in b"".join(limited.sent.data)])
     assert retry_after(split) == 2.0
 
 

@@ -160,16 +160,17 @@ class SentLog:
         whatever comes next tells.
         """
         with _ENTERING:
-            run = self._run
-            if run is not None and run[0] and (len(run[3]) < len(run[0]) or deadlines[0] <= run[0][-1]):
-                self._enter(over=True)
-                run = None
-            if run is None:
-                self._run = run = (array("d"), [], array("L"), array("d"))
-            run[0].fromlist(deadlines)
-            run[1].append(pieces)
-            run[2].extend(_sizes(pieces))
-            return run[3]
+            if self._run is not None:
+                due, _, _, times = self._run
+                if due and (len(times) < len(due) or deadlines[0] <= due[-1]):
+                    self._enter(over=True)
+            if self._run is None:
+                self._run = (array("d"), [], array("L"), array("d"))
+            due, batches, sizes, times = self._run
+            due.fromlist(deadlines)
+            batches.append(pieces)
+            sizes.extend(_sizes(pieces))
+            return times
 
     def _enter(self, *, over: bool = False) -> None:
         """Enter what has left of the run, and forget it there. over: nothing follows."""

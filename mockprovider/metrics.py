@@ -17,6 +17,8 @@ __all__ = ["BOUNDS", "OUTCOMES", "SIZE", "Metrics"]
 BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Upper bounds of the lateness histogram's buckets, in seconds; a last bucket has none."""
 
+_BUCKETS = (*BOUNDS, math.inf)
+
 OUTCOMES = ("complete", "closed", "reset", "client-left", "stopped", "failed")
 """How an exchange may end: to the end of the message; FIN or RST without it, on purpose; the client was first; the
 server was stopped or the namespace closed; a defect of ours or of an answer function."""
@@ -26,7 +28,7 @@ _TOTALS = ("open", "writes", "bytes", "events", "late", "lateness_sum", "blocked
 _NAMES = (*_TOTALS, *OUTCOMES, *_STATUSES)
 _PLACE = {name: index for index, name in enumerate(_NAMES)}
 _FIRST = len(_NAMES)
-SIZE = _FIRST + len(BOUNDS) + 1
+SIZE = _FIRST + len(_BUCKETS)
 """How many doubles the numbers of one server take."""
 
 _OPEN, _WRITES, _BYTES, _EVENTS = (_PLACE[name] for name in ("open", "writes", "bytes", "events"))
@@ -73,7 +75,7 @@ class Metrics:
         values[_SUM] += lateness
         values[_FIRST] += writes - len(late)
         ordered, counted = sorted(late), 0
-        for bucket, bound in enumerate((*BOUNDS, math.inf), _FIRST):
+        for bucket, bound in enumerate(_BUCKETS, _FIRST):
             if counted == len(ordered):
                 break
             upto = bisect_right(ordered, bound, counted)
@@ -134,7 +136,7 @@ class Metrics:
         family(
             "blocked_seconds_total", "counter", "Seconds that responses waited for clients that do not read.", blocked
         )
-        counts = [sum(values[_FIRST + bucket] for values in self._siblings) for bucket in range(len(BOUNDS) + 1)]
+        counts = [sum(values[_FIRST + bucket] for values in self._siblings) for bucket in range(len(_BUCKETS))]
         running, samples = 0.0, []
         for bound, count in zip((*map(str, BOUNDS), "+Inf"), counts, strict=True):
             running += count

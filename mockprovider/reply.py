@@ -450,7 +450,7 @@ def _plain(kind: type[TextDelta], text: str | Callable[[], Iterable[str]], choic
 
 
 def _tokens(text: str | Callable[[], Iterable[str]]) -> Iterable[str]:
-    return each(text) if isinstance(text, str) else (token for piece in text() for token in cut(piece))
+    return chain.from_iterable(map(each, (text,) if isinstance(text, str) else text()))
 
 
 @lru_cache(maxsize=32)
@@ -535,13 +535,9 @@ def _marked(part: Text | Reasoning | Refusal) -> Iterator[str]:
     citations = part.citations if isinstance(part, Text) else ()
     if citations:
         yield _Mark.of(citations, begins=True)
-    yield from chain.from_iterable(map(cut, _pieces(part)))
+    yield from _tokens(part.text)
     if citations:
         yield _Mark.of(citations, begins=False)
-
-
-def _pieces(part: Text | Reasoning | Refusal) -> Iterable[str]:
-    return (part.text,) if isinstance(part.text, str) else part.text()
 
 
 def _groups(tokens: Iterable[str], size: int, left: int) -> Iterator[tuple[str, int, tuple[str, ...] | None]]:

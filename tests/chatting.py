@@ -22,6 +22,7 @@ from tests.wiretap import parse
 
 __all__ = [
     "DIALECT",
+    "NAMED",
     "Event",
     "ask",
     "body",
